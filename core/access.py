@@ -1,0 +1,55 @@
+"""Rules about people. A ``check_*`` raises :class:`~core.errors.DeniedError`; ``can`` turns it into an answer.
+
+The denial's message is written for the person who is denied: pages show it beside the disabled control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import DeniedError
+from core.models import Role, User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """Answer of :func:`can`: whether the act is allowed and, if not, why."""
+
+    allowed: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+def roles_of(user: User) -> frozenset[str]:
+    """The roles a person holds, read once per user object."""
+    if not hasattr(user, "_auscult_roles"):
+        granted = frozenset(user.role_grants.values_list("role", flat=True)) if user.pk else frozenset()
+        user._auscult_roles = granted  # type: ignore[attr-defined]
+    roles: frozenset[str] = user._auscult_roles  # type: ignore[attr-defined]
+    return roles
+
+
+def check_role(user: User, *allowed: Role, to: str) -> None:
+    """Raise unless the person is active and holds one of the roles.
+
+    Args:
+        to: The act in words, completing "may ...": ``request an audit``.
+    """
+    if not user.is_active:
+        raise DeniedError("This account is closed.", remedy="Ask an administrator to open it again.")
+    if not roles_of(user) & set(allowed):
+        names = " or ".join(Role(role).label.lower() for role in allowed)
+        raise DeniedError(f"Only people with the role {names} may {to}.", remedy="Ask one of them, or an administrator.")
+
+
+def can(check: Callable[..., None], *args: Any, **kwargs: Any) -> Permission:
+    """Whether ``check(*args, **kwargs)`` passes, with the reason when it does not."""
+    try:
+        check(*args, **kwargs)
+    except DeniedError as denial:
+        return Permission(allowed=False, reason=denial.message)
+    return Permission(allowed=True)

@@ -1,0 +1,145 @@
+"""The records that cross the engine's boundary. Frozen, keyword-only, and plain enough to become JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+UNKNOWN = "Unknown"
+"""The group of studies whose attribute is missing or not plausible."""
+
+ALL = "All"
+"""The group of every study."""
+
+
+class Outcome(StrEnum):
+    """Judgement of a criterion. There is no fourth: what cannot be computed is insufficient evidence."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INSUFFICIENT = "insufficient"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTable:
+    """Studies with what the model said about them: what a sketch is updated with. All arrays have length n.
+
+    Attributes:
+        patient_ids, study_ids: Arrays of str.
+        attributes: Name -> array of object: str, int, float, or None where it is missing.
+        labels: Label -> int8: 1, 0, or -1 where the reference standard is silent.
+        scores: Label -> float64 in [0, 1], NaN where the model gave none.
+        decisions: Label -> int8: 1, 0, or -1 where there is none; given by the model, not by our threshold.
+        texts: Field (``reference``, ``generated``) -> array of object: str or None.
+    """
+
+    patient_ids: npt.NDArray[np.object_]
+    study_ids: npt.NDArray[np.object_]
+    attributes: dict[str, npt.NDArray[np.object_]]
+    labels: dict[str, npt.NDArray[np.int8]]
+    scores: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    decisions: dict[str, npt.NDArray[np.int8]] = field(default_factory=dict)
+    texts: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.patient_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number with everything that is needed to trust it.
+
+    Attributes:
+        value: The number, or None when it is undefined or suppressed; ``reason`` then says why.
+        low, high: Interval at ``level`` (None where there is none).
+        n: Studies in the denominator. For a difference between groups: in the smaller group.
+        patients: Patients that these studies belong to.
+        group: Group name; for a comparison of groups, the two or more names joined with `` vs ``.
+        method: How the interval was made, such as ``wilson``, ``patient-cluster bootstrap``.
+    """
+
+    suite: str
+    metric: str
+    metric_version: str
+    label: str
+    attribute: str
+    group: str
+    value: float | None
+    reason: str
+    low: float | None
+    high: float | None
+    level: float
+    n: int | None
+    patients: int | None
+    method: str
+    seed: int | None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The judgement of one criterion for one label and attribute.
+
+    Attributes:
+        criterion: Identifier of the criterion in the protocol.
+        statement: The verdict in a sentence for a committee, number, interval and n included.
+        value, low, high: What was held against ``margin``.
+        p_value, p_adjusted: Of the hypothesis that the criterion holds, before and after Holm (primary criteria)
+            or Benjamini-Hochberg (exploratory ones); None where no test could be made.
+        needed: For insufficient evidence, what would suffice.
+    """
+
+    criterion: str
+    metric: str
+    label: str
+    attribute: str
+    groups: tuple[str, ...]
+    outcome: Outcome
+    primary: bool
+    direction: str
+    margin: float
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    patients: int | None
+    p_value: float | None
+    p_adjusted: float | None
+    statement: str
+    needed: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"outcome": self.outcome.value, "groups": list(self.groups)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """What the engine made of the merged sketches.
+
+    Attributes:
+        outcome: Fail if a primary criterion failed, else insufficient if one lacked evidence, else pass.
+        notes: Facts about the data that a reader must know: unknown demographics, patients that span groups.
+        cross_checks: Comparisons with an independent library: name, cells compared, largest difference.
+    """
+
+    measurements: tuple[Measurement, ...]
+    verdicts: tuple[Verdict, ...]
+    outcome: Outcome
+    notes: tuple[str, ...] = ()
+    cross_checks: tuple[dict[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "outcome": self.outcome.value,
+            "measurements": [item.to_dict() for item in self.measurements],
+            "verdicts": [item.to_dict() for item in self.verdicts],
+            "notes": list(self.notes),
+            "cross_checks": list(self.cross_checks),
+        }

@@ -1,0 +1,109 @@
+"""The adapter protocol: a batch of studies in, typed arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from core.registry import Registry
+from models_registry.cohorts.schema import StudyBatch
+
+
+class Capability(StrEnum):
+    """What a model can be asked for."""
+
+    CLASSIFY = "classify"
+    GENERATE = "generate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterInfo:
+    """What an adapter declares about one model when it is registered.
+
+    Attributes:
+        labels: The findings it scores.
+        modalities: What it reads: ``image``, ``text.<name>``, ``series.<name>``, or a column name.
+        required: The modalities without which it gives no prediction.
+        runs_weights: False for a prediction log: reports then say that no weights were run.
+        details: Architecture, parameter count, preprocessing, licence, training cohort: for the documentation.
+    """
+
+    capabilities: frozenset[Capability]
+    labels: tuple[str, ...]
+    modalities: tuple[str, ...]
+    required: tuple[str, ...]
+    runs_weights: bool
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "capabilities": sorted(item.value for item in self.capabilities),
+            "labels": list(self.labels),
+            "modalities": list(self.modalities),
+            "required": list(self.required),
+            "runs_weights": self.runs_weights,
+            "details": self.details,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a model said about a batch of n studies, in the order of the batch.
+
+    Attributes:
+        scores: Label -> float64 [n] in [0, 1], NaN where there is none.
+        decisions: Label -> int8 [n]: 1, 0, or -1 where there is none.
+        texts: ``generated`` -> object [n]: str or None.
+    """
+
+    study_ids: tuple[str, ...]
+    scores: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    decisions: dict[str, npt.NDArray[np.int8]] = field(default_factory=dict)
+    texts: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceSettings:
+    """Everything besides weights and data that can change a prediction: part of the cache's key."""
+
+    batch_size: int = 64
+    precision: str = "float32"
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"batch_size": self.batch_size, "precision": self.precision, "seed": self.seed}
+
+
+class ModelAdapter(Protocol):
+    """A loaded model. Made by a factory that the registry knows by the adapter's key.
+
+    ``predict`` never raises for a study whose modality is missing: it predicts without it, or answers NaN / -1
+    where the modality is required.
+    """
+
+    info: AdapterInfo
+
+    def predict(self, batch: StudyBatch) -> Predictions: ...
+
+
+class AdapterFactory(Protocol):
+    """How one kind of model is checked and loaded.
+
+    ``inspect`` reads a folder without running it and raises AdapterError with a remedy (pickle weights, missing
+    files, wrong shapes). ``load`` gives a ready adapter; heavy imports happen inside.
+    """
+
+    def inspect(self, folder: Path) -> AdapterInfo: ...
+
+    def load(self, folder: Path, *, settings: InferenceSettings, device: str = "cpu") -> ModelAdapter: ...
+
+
+ADAPTERS: Registry[AdapterFactory] = Registry(
+    kind="adapter", package="models_registry.adapters", group="auscult.adapters"
+)
+"""Every adapter, by key: ``fusion``, ``recorded``, and those of other distributions."""
