@@ -42,8 +42,15 @@ def check_role(user: User, *allowed: Role, to: str) -> None:
     if not user.is_active:
         raise DeniedError("This account is closed.", remedy="Ask an administrator to open it again.")
     if not roles_of(user) & set(allowed):
-        names = " or ".join(Role(role).label.lower() for role in allowed)
-        raise DeniedError(f"Only people with the role {names} may {to}.", remedy="Ask one of them, or an administrator.")
+        names = " or ".join(_in_sentence(Role(role).label) for role in allowed)
+        raise DeniedError(
+            f"Only people with the role {names} may {to}.", remedy="Ask one of them, or an administrator."
+        )
+
+
+def _in_sentence(label: str) -> str:
+    """A role inside a sentence: ``ML engineer`` keeps its capitals, ``Auditor`` does not."""
+    return label if label[:2].isupper() else label[0].lower() + label[1:]
 
 
 def can(check: Callable[..., None], *args: Any, **kwargs: Any) -> Permission:

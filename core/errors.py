@@ -35,7 +35,11 @@ class AuscultError(Exception):
     @property
     def place(self) -> str:
         """Where it happened, for example ``cohort.csv, column age, row 17``; empty when unknown."""
-        parts = [self.file or "", f"column {self.column}" if self.column else "", f"row {self.row}" if self.row else ""]
+        parts = [
+            self.file or "",
+            f"column {self.column}" if self.column else "",
+            f"row {self.row}" if self.row else "",
+        ]
         return ", ".join(part for part in parts if part)
 
     def __str__(self) -> str:

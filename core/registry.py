@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -32,6 +33,7 @@ class Registry(Generic[T]):
         self._members: dict[str, T] = {}
         self._sources: dict[str, str] = {}
         self._scanned = False
+        self._lock = threading.RLock()
 
     def register(self, key: str) -> Callable[[T], T]:
         """Decorator that adds a member under ``key``."""
@@ -77,12 +79,16 @@ class Registry(Generic[T]):
     def _scan(self) -> None:
         if self._scanned:
             return
-        self._scanned = True
-        home = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(home.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.group):
-            self.register(point.name)(point.load())
+        with self._lock:
+            if self._scanned:
+                return
+            home = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(home.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+            for point in entry_points(group=self.group):
+                if point.name not in self._members:  # an earlier scan that failed may have come this far
+                    self.register(point.name)(point.load())
+            self._scanned = True  # only now: a failed scan fails again, and nobody sees half a registry
 
 
 def _origin(member: object) -> str:

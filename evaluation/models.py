@@ -85,7 +85,9 @@ class AuditRun(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     judge_token = models.CharField(max_length=32, blank=True)
     judge_expires = models.DateTimeField(null=True, blank=True)
-    result_digest = models.CharField(max_length=64, blank=True, help_text="Measurements and verdicts alone: equal for equal work")
+    result_digest = models.CharField(
+        max_length=64, blank=True, help_text="Measurements and verdicts alone: equal for equal work"
+    )
     evidence_digest = models.CharField(max_length=64, blank=True, help_text="The whole evidence document in the store")
 
     class Meta:
@@ -101,7 +103,8 @@ class AuditRun(models.Model):
                 name="run_requester_is_not_submitter", condition=~Q(requested_by=F("version_submitted_by"))
             ),
             models.CheckConstraint(
-                name="run_requester_is_not_protocol_approver", condition=~Q(requested_by=F("protocol_approved_by"))
+                name="run_requester_is_not_protocol_approver",
+                condition=~Q(requested_by=F("protocol_approved_by")),
             ),
         ]
 

@@ -39,7 +39,9 @@ class Review(models.Model):
     class Meta:
         ordering = ["-opened_at"]
         constraints = [
-            models.UniqueConstraint(fields=["version"], condition=Q(status="open"), name="review_open_once_per_version"),
+            models.UniqueConstraint(
+                fields=["version"], condition=Q(status="open"), name="review_open_once_per_version"
+            ),
             models.CheckConstraint(name="review_needs_two_votes", condition=Q(quorum__gte=2)),
         ]
 

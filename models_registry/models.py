@@ -25,7 +25,9 @@ class AISystem(models.Model):
     slug = models.SlugField(max_length=80, unique=True)
     provider = models.CharField(max_length=200, blank=True)
     intended_purpose = models.TextField()
-    risk_class = models.CharField(max_length=200, blank=True, help_text="For example: MDR class IIa; high-risk by Art. 6(1)")
+    risk_class = models.CharField(
+        max_length=200, blank=True, help_text="For example: MDR class IIa; high-risk by Art. 6(1)"
+    )
     created_by = models.ForeignKey(PERSON, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -83,7 +85,9 @@ class Cohort(models.Model):
     name = models.CharField(max_length=200, unique=True)
     slug = models.SlugField(max_length=80, unique=True)
     description = models.TextField(blank=True)
-    simulated = models.BooleanField(default=False, help_text="Made by a simulator or generator: no real patient is in it.")
+    simulated = models.BooleanField(
+        default=False, help_text="Made by a simulator or generator: no real patient is in it."
+    )
     source = models.CharField(max_length=300, blank=True)
     licence = models.CharField(max_length=200, blank=True)
     created_by = models.ForeignKey(PERSON, on_delete=models.PROTECT, related_name="+")
@@ -136,9 +140,12 @@ class CohortImport(models.Model):
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
     simulated = models.BooleanField(default=False)
+    source = models.CharField(max_length=300, blank=True)
+    licence = models.CharField(max_length=200, blank=True)
     source_path = models.CharField(max_length=1000)
     mapping = models.JSONField(default=dict)
     inspection = models.JSONField(default=dict)
+    sent_at = models.DateTimeField(auto_now_add=True)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
     error = models.TextField(blank=True)
     result = models.ForeignKey(CohortVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")

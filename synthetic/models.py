@@ -25,7 +25,9 @@ class Generation(models.Model):
     error = models.TextField(blank=True)
     lease_token = models.CharField(max_length=32, blank=True)
     lease_expires = models.DateTimeField(null=True, blank=True)
-    result = models.ForeignKey(CohortVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="generated_by")
+    result = models.ForeignKey(
+        CohortVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="generated_by"
+    )
     requested_by = models.ForeignKey(PERSON, on_delete=models.PROTECT, related_name="+")
     requested_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -1,0 +1,30 @@
+# Two commands do everything: `make demo` and `make test`.
+.PHONY: demo test setup setup-test check format clean
+ARGS ?=
+PY := .venv/bin/python
+
+demo: setup
+	@$(PY) -m config.cli demo $(ARGS)
+
+test: setup-test
+	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+setup:
+	@config/setup.sh
+
+setup-test:
+	@config/setup.sh test
+
+check: setup-test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+	@.venv/bin/mypy
+	@$(PY) manage.py makemigrations --check --dry-run
+
+format: setup-test
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+clean:
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis
