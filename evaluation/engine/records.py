@@ -91,6 +91,7 @@ class Verdict:
         criterion: Identifier of the criterion in the protocol.
         statement: The verdict in a sentence for a committee, number, interval and n included.
         value, low, high: What was held against ``margin``.
+        n, patients: Studies in the denominators of all the groups compared, and the patients they belong to.
         p_value, p_adjusted: Of the hypothesis that the criterion holds, before and after Holm (primary criteria)
             or Benjamini-Hochberg (exploratory ones); None where no test could be made.
         needed: For insufficient evidence, what would suffice.

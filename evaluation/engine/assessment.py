@@ -1,0 +1,45 @@
+"""Judges the merged sketch by the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.errors import AuscultError
+from evaluation.engine.judging import judge, overall
+from evaluation.engine.protocol import Protocol
+from evaluation.engine.records import Assessment
+from evaluation.engine.registry import SUITES
+from evaluation.engine.sketch import AuditSketch
+
+
+def assess(
+    protocol: Protocol, sketch: AuditSketch, *, suites: Sequence[str] | None = None, cross_check: bool = True
+) -> Assessment:
+    """Measurements and verdicts of the patients in ``sketch``.
+
+    The result is a function of protocol and sketch alone: every resampling is seeded by the protocol's seed and by
+    what it resamples. Holm's correction runs over the primary criteria of all suites together.
+
+    Args:
+        suites: Those of the protocol's suites to judge; all of them unless told otherwise.
+        cross_check: Recompute point values with independent libraries. Takes seconds on the first call.
+
+    Raises:
+        AuscultError: for a sketch of another protocol, or where an independent library gives another value.
+    """
+    if sketch.protocol_digest != protocol.digest:
+        raise AuscultError(
+            "The sketch was made for another protocol.", remedy="Run the shards again with the protocol that judges."
+        )
+    findings = [
+        SUITES.get(key).measure(protocol, sketch.parts[key], cross_check=cross_check)
+        for key in suites or protocol.suites
+    ]
+    verdicts = judge([test for item in findings for test in item.tests], alpha=protocol.alpha)
+    return Assessment(
+        measurements=tuple(row for item in findings for row in item.measurements),
+        verdicts=verdicts,
+        outcome=overall(verdicts),
+        notes=tuple(note for item in findings for note in item.notes),
+        cross_checks=tuple(check for item in findings for check in item.cross_checks),
+    )

@@ -1,0 +1,92 @@
+"""What a worker returns instead of rows: the sketches of every suite of a protocol over one share of the patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import AuscultError
+from evaluation.engine.grouping import factorize
+from evaluation.engine.protocol import Protocol
+from evaluation.engine.records import ShardTable
+from evaluation.engine.registry import SUITES, Sketch
+from evaluation.engine.sketches.packing import pack, unpack
+
+MAGIC = b"auscult-sketch-1\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSketch:
+    """Mergeable statistics of some patients. Merging is exact: any order, any number of shards, the same bytes.
+
+    Attributes:
+        protocol_digest: The protocol it was made for; sketches of different protocols do not merge.
+        n_studies, n_patients: What it was made of. A patient must lie wholly within one shard.
+        parts: Suite -> its sketch.
+    """
+
+    protocol_digest: str
+    n_studies: int
+    n_patients: int
+    parts: dict[str, Sketch]
+
+    def merge(self, other: AuditSketch) -> AuditSketch:
+        """Statistics of the patients of both.
+
+        Raises:
+            AuscultError: when the two were made for different protocols.
+        """
+        if self.protocol_digest != other.protocol_digest:
+            raise AuscultError(
+                "Two sketches were made for different protocols and cannot be merged.",
+                remedy="Run every shard again with the protocol that is to judge.",
+            )
+        return AuditSketch(
+            protocol_digest=self.protocol_digest,
+            n_studies=self.n_studies + other.n_studies,
+            n_patients=self.n_patients + other.n_patients,
+            parts={key: part.merge(other.parts[key]) for key, part in self.parts.items()},
+        )
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes, equal for equal content."""
+        header: dict[str, Any] = {
+            "protocol": self.protocol_digest,
+            "n_studies": self.n_studies,
+            "n_patients": self.n_patients,
+            "suites": sorted(self.parts),
+        }
+        return pack(MAGIC, header, [self.parts[key].to_bytes() for key in sorted(self.parts)])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> AuditSketch:
+        """The inverse of :meth:`to_bytes`.
+
+        Raises:
+            AuscultError: for bytes that are damaged or of another kind.
+        """
+        header, blocks = unpack(MAGIC, data)
+        return cls(
+            protocol_digest=header["protocol"],
+            n_studies=header["n_studies"],
+            n_patients=header["n_patients"],
+            parts={key: SUITES.get(key).load(block) for key, block in zip(header["suites"], blocks, strict=True)},
+        )
+
+
+def sketch_shard(protocol: Protocol, table: ShardTable, *, suites: Sequence[str] | None = None) -> AuditSketch:
+    """Reduce one shard to sketches. The shard must hold every study of each of its patients.
+
+    Args:
+        suites: Those of the protocol's suites to run; all of them unless told otherwise.
+
+    Raises:
+        ProtocolError: where the protocol does not fit the data, naming the column.
+    """
+    return AuditSketch(
+        protocol_digest=protocol.digest,
+        n_studies=len(table),
+        n_patients=len(factorize(table.patient_ids)[1]),
+        parts={key: SUITES.get(key).sketch(protocol, table) for key in suites or protocol.suites},
+    )

@@ -1,0 +1,1 @@
+"""Intervals, resampling, differences and multiplicity. Pure functions of numbers; no global randomness."""

@@ -1,0 +1,97 @@
+"""Intervals for one proportion, and for a difference of two from the intervals of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+Interval = tuple[float, float]
+NORMAL = NormalDist()
+Z_MAX = 37.0
+"""Beyond this the two-sided normal p-value underflows a double."""
+
+
+def z_of(alpha: float) -> float:
+    """Two-sided normal quantile: 1.96 for ``alpha`` .05."""
+    return NORMAL.inv_cdf(1 - alpha / 2)
+
+
+def p_of(z: float) -> float:
+    """Two-sided normal p-value of a z statistic: ``erfc(|z| / sqrt 2)``, accurate in the far tail."""
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
+def wilson(share: float, n: float, z: float) -> Interval:
+    """Wilson's score interval of a proportion.
+
+    ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)``. ``n`` may be an effective sample size. Keeps its
+    coverage near 0 and 1, where a bootstrap does not.
+
+    Args:
+        share: Observed proportion, in [0, 1].
+        n: Size of the denominator, above 0.
+        z: Normal quantile, such as 1.96.
+
+    Source: Wilson (1927), JASA 22:209; Brown, Cai, DasGupta (2001), Statistical Science 16:101.
+    """
+    scale = 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / scale
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
+    low = 0.0 if share <= 0 else max(0.0, centre - half)
+    high = 1.0 if share >= 1 else min(1.0, centre + half)
+    return low, high
+
+
+def difference(first: float, second: float, limits: tuple[Interval, Interval], correlation: float = 0.0) -> Interval:
+    """Interval of ``first - second`` from the limits of each: the method of variance estimates recovery.
+
+    ``d - sqrt((p1-l1)^2 - 2r(p1-l1)(u2-p2) + (u2-p2)^2)`` below, likewise above. With Wilson limits and ``r = 0`` it
+    is Newcombe's method 10; it stays honest when a proportion is 0 or 1.
+
+    Args:
+        limits: Intervals of the two, at one confidence level.
+        correlation: Correlation of the two estimates, from patients that are in both groups.
+
+    Source: Newcombe (1998), Statistics in Medicine 17:873; Zou and Donner (2008), Statistics in Medicine 27:1693.
+    """
+    (low1, high1), (low2, high2) = limits
+    value = first - second
+    down = _pythagoras(first - low1, high2 - second, correlation)
+    up = _pythagoras(high1 - first, second - low2, correlation)
+    return max(-1.0, value - down), min(1.0, value + up)
+
+
+def t_of(z: float, freedom: float) -> float:
+    """The t quantile with the tail of the normal quantile ``z >= 0``, in closed form, monotone in z.
+
+    ``sqrt(f (exp((z (8f + 3)/(8f + 1))^2 / f) - 1))``: Wallace's approximation, inverted. For 9 degrees of freedom or
+    more it is within .4 % up to z = 3; further out it is too wide, never too narrow.
+
+    Source: Wallace (1959), Annals of Mathematical Statistics 30:1124.
+    """
+    scaled = z * (8 * freedom + 3) / (8 * freedom + 1)
+    return math.sqrt(freedom * math.expm1(min(700.0, scaled * scaled / freedom)))
+
+
+def z_at_bound(interval: Callable[[float], Interval], bound: float, value: float) -> float:
+    """The largest z whose interval lies wholly on ``value``'s side of ``bound``: the test that inverts the interval.
+
+    0 where ``value`` is at the bound. ``interval`` must widen with z.
+    """
+    from scipy.optimize import brentq
+
+    if value == bound:
+        return 0.0
+
+    def slack(z: float) -> float:
+        low, high = interval(z) if z > 0 else (value, value)
+        return low - bound if value > bound else bound - high
+
+    if slack(Z_MAX) > 0:
+        return Z_MAX
+    return float(brentq(slack, 0.0, Z_MAX, xtol=1e-10))
+
+
+def _pythagoras(one: float, two: float, correlation: float) -> float:
+    return math.sqrt(max(0.0, one * one - 2 * correlation * one * two + two * two))

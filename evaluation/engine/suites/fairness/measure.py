@@ -1,0 +1,190 @@
+"""Measurements of the fairness suite: support and rates of every group, gaps between groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+from evaluation.engine.judging import Contrast
+from evaluation.engine.records import UNKNOWN, Measurement
+from evaluation.engine.statistics.heterogeneity import heterogeneity
+from evaluation.engine.suites.fairness.groups import BOOTSTRAP, LabelGroups
+from evaluation.engine.suites.fairness.rates import (
+    COMPOSITE_METRICS,
+    COMPOSITE_RATES,
+    GAPS,
+    LABEL_RATES,
+    RATES,
+    RATIO,
+    VERSION,
+)
+
+MAX_PAIRS_TOLD = 30
+
+
+def measure_groups(groups: LabelGroups, *, composite: bool) -> Iterator[Measurement]:
+    """Support and every rate of every group, in the order of the protocol."""
+    for group in groups.groups:
+        yield _support(groups, group)
+        for metric in COMPOSITE_RATES if composite else LABEL_RATES:
+            yield _rate(groups, metric, group)
+
+
+def measure_gaps(groups: LabelGroups, *, composite: bool) -> Iterator[Measurement]:
+    """Largest difference between two adequate groups in each metric, and the ratio of selection rates."""
+    for metric, rates in GAPS.items():
+        if (metric in COMPOSITE_METRICS) == composite:
+            yield _gap(groups, metric, rates)
+    if not composite:
+        yield _ratio(groups)
+
+
+def _record(groups: LabelGroups, metric: str, group: str, **facts: Any) -> Measurement:
+    empty = {"value": None, "reason": "", "low": None, "high": None, "n": None, "patients": None, "method": ""}
+    protocol = groups.protocol
+    return Measurement(
+        suite="fairness",
+        metric=metric,
+        metric_version=VERSION,
+        label=groups.label,
+        attribute=groups.attribute,
+        group=group,
+        level=1 - protocol.alpha,
+        seed=protocol.seed if BOOTSTRAP in facts.get("method", "") else None,
+        **{**empty, **facts},
+    )
+
+
+def _few(groups: LabelGroups, what: str = "patients") -> str:
+    return f"suppressed: fewer than {groups.protocol.minimum_cell} {what}"
+
+
+def _support(groups: LabelGroups, group: str) -> Measurement:
+    """Studies with a reference and a decision. ``detail`` splits them and counts those that could not be used."""
+    if groups.suppressed(group):
+        return _record(groups, "support", group, reason=_few(groups))
+    row = groups.cells.totals[groups.index(group)]
+    silent = groups.cells.silent[groups.index(group)]
+    n, everyone = int(row.sum()), int(groups.cells.totals.sum())
+    detail: dict[str, Any] = {
+        "share": n / everyone if everyone else None,
+        "without_reference": int(silent[0]),
+        "without_prediction": int(silent[1]),
+    }
+    if not _few_positive(groups, group):
+        detail |= {"positives": int(row[0] + row[2]), "negatives": int(row[1] + row[3])}
+    patients = groups.patients(group)
+    return _record(groups, "support", group, value=float(n), n=n, patients=patients, method="count", detail=detail)
+
+
+def _few_positive(groups: LabelGroups, group: str) -> bool:
+    """Whether so few patients have, or lack, the finding that telling it might point at somebody."""
+    rate = groups.rate("prevalence", group)
+    return any(0 < count < groups.protocol.minimum_cell for count in (rate.with_event, rate.without_event))
+
+
+def _rate(groups: LabelGroups, metric: str, group: str) -> Measurement:
+    """One rate; undefined where its denominator is empty, suppressed where it is small, flagged where not judged."""
+    rule, least = RATES[metric], groups.protocol.minimum_denominator
+    if groups.suppressed(group):
+        return _record(groups, metric, group, reason=_few(groups))
+    rate = groups.rate(metric, group)
+    if rate.value is None:
+        return _record(groups, metric, group, reason=f"undefined: no {rule.among}", n=0, patients=0)
+    if rate.patients < groups.protocol.minimum_cell:
+        return _record(groups, metric, group, reason=_few(groups, rule.persons))
+    if metric == "prevalence" and _few_positive(groups, group):
+        return _record(groups, metric, group, reason=_few(groups, "patients with or without the finding"))
+    (low, high), method = groups.interval(metric, group)
+    judged = rate.patients >= least and group != UNKNOWN
+    reason = "" if rate.patients >= least else f"not judged: below the minimum denominator of {least} patients"
+    if group == UNKNOWN:
+        reason = "not judged: the group is not known"
+    return _record(
+        groups, metric, group, value=rate.value, low=low, high=high, n=rate.n, patients=rate.patients,
+        reason=reason, method=method, detail={"judged": judged, "effective_n": round(rate.effective, 1)},
+    )  # fmt: skip
+
+
+def _gap(groups: LabelGroups, metric: str, rates: tuple[str, ...]) -> Measurement:
+    """Largest absolute difference between two adequate groups; its interval is the signed one, higher less lower."""
+    contrasts = groups.pair_contrasts(rates)
+    left_out = [item.group for item in groups.shortfalls(rates)]
+    if not contrasts:
+        reason = "undefined: fewer than two groups have enough patients to be compared"
+        return _record(groups, metric, "", reason=reason, detail={"left_out": sorted(set(left_out))})
+    most = max(contrasts, key=lambda item: abs(item.value))
+    names, low, high = (most.groups, most.low, most.high)
+    if most.value < 0:
+        names, low, high = names[::-1], -most.high, -most.low
+    detail = {
+        "rate": most.metric,
+        "pairs": [_told(item) for item in sorted(contrasts, key=lambda c: -abs(c.value))[:MAX_PAIRS_TOLD]],
+        "pairs_compared": len(contrasts),
+        "left_out": sorted(set(left_out)),
+        **_spread(groups, most.metric),
+        **_unknown_bounds(groups, most.metric),
+    }
+    return _record(
+        groups, metric, " vs ".join(names), value=abs(most.value), low=low, high=high, n=most.smallest[1],
+        patients=most.patients, method=most.method, detail=detail,
+    )  # fmt: skip
+
+
+def _told(item: Contrast) -> dict[str, Any]:
+    return {
+        "groups": list(item.groups),
+        "rate": item.metric,
+        "value": item.value,
+        "low": item.low,
+        "high": item.high,
+        "n": item.n,
+        "patients": item.patients,
+        "method": item.method,
+    }
+
+
+def _ratio(groups: LabelGroups) -> Measurement:
+    """Smallest selection rate over largest, over adequate groups; described, not judged."""
+    names = groups.adequate(["selection_rate"])
+    rates = {name: groups.rate("selection_rate", name) for name in names}
+    if len(rates) < 2:
+        return _record(groups, RATIO, "", reason="undefined: fewer than two groups have enough patients")
+    low, high = (pick(rates, key=lambda name: rates[name].value or 0.0) for pick in (min, max))
+    top = rates[high].value or 0.0
+    if top == 0:
+        return _record(groups, RATIO, f"{low} vs {high}", reason="undefined: nothing was predicted in any group")
+    n, patients = min(rates[low].n, rates[high].n), rates[low].patients + rates[high].patients
+    value = (rates[low].value or 0.0) / top
+    return _record(groups, RATIO, f"{low} vs {high}", value=value, n=n, patients=patients, method="ratio of rates")
+
+
+def _spread(groups: LabelGroups, metric: str) -> dict[str, Any]:
+    """Test of heterogeneity and the gap once chance is taken out; empty where they are undefined."""
+    rates = [groups.rate(metric, name) for name in groups.adequate([metric])]
+    values = [rate.value or 0.0 for rate in rates]
+    found = heterogeneity(values, [v * (1 - v) / rate.effective for v, rate in zip(values, rates, strict=True)])
+    if found is None:
+        return {}
+    return {"shrunken_gap": found.shrunken_gap, "heterogeneity_p": found.p_value}
+
+
+def _unknown_bounds(groups: LabelGroups, metric: str) -> dict[str, Any]:
+    """The smallest and largest gap there could be, whatever groups the Unknown studies truly belong to.
+
+    For a pair, the difference is largest when the Unknown events are in one group and the Unknown non-events in the
+    other. Left out where there is no Unknown group, or it is suppressed.
+    """
+    if UNKNOWN not in groups.groups or groups.suppressed(UNKNOWN) or groups.rate(metric, UNKNOWN).n == 0:
+        return {}
+    unknown = groups.rate(metric, UNKNOWN)
+    extra, rest = unknown.events, unknown.n - unknown.events
+    least, most = 0.0, 0.0
+    for one, two in combinations(groups.adequate([metric]), 2):
+        first, second = groups.rate(metric, one), groups.rate(metric, two)
+        up = (first.events + extra) / (first.n + extra) - second.events / (second.n + rest)
+        down = first.events / (first.n + rest) - (second.events + extra) / (second.n + extra)
+        most = max(most, up, -down)
+        least = max(least, down, -up)
+    return {"unknown_bounds": [least, most], "unknown_studies": unknown.n}
