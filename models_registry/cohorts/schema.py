@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.digests import sha256_json
+
 
 class ColumnRole(StrEnum):
     """What a column is, told by its canonical name."""
@@ -89,7 +91,20 @@ class CohortManifest:
     summary: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"columns": list(self.columns), "shards": [asdict(shard) for shard in self.shards]}
+        return asdict(self) | {
+            "columns": list(self.columns),
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+
+    @classmethod
+    def from_dict(cls, body: dict[str, Any]) -> CohortManifest:
+        """Read what :meth:`to_dict` wrote."""
+        shards = tuple(ShardRef(**shard) for shard in body["shards"])
+        return cls(**{**body, "columns": tuple(body["columns"]), "shards": shards})
+
+    @property
+    def digest(self) -> str:
+        return sha256_json(self.to_dict())
 
 
 @dataclass(frozen=True, kw_only=True)
