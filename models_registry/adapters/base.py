@@ -27,6 +27,8 @@ class AdapterInfo:
 
     Attributes:
         labels: The findings it scores.
+        outputs: What it answers for each study, as columns of a prediction file: ``score.effusion``,
+            ``pred.effusion`` (its own frozen operating point), ``text.generated``.
         modalities: What it reads: ``image``, ``text.<name>``, ``series.<name>``, or a column name.
         required: The modalities without which it gives no prediction.
         runs_weights: False for a prediction log: reports then say that no weights were run.
@@ -35,15 +37,17 @@ class AdapterInfo:
 
     capabilities: frozenset[Capability]
     labels: tuple[str, ...]
-    modalities: tuple[str, ...]
-    required: tuple[str, ...]
-    runs_weights: bool
+    outputs: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    runs_weights: bool = True
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "capabilities": sorted(item.value for item in self.capabilities),
             "labels": list(self.labels),
+            "outputs": list(self.outputs),
             "modalities": list(self.modalities),
             "required": list(self.required),
             "runs_weights": self.runs_weights,

@@ -1,0 +1,14 @@
+"""Procedural patients with known truth, and defects of known size planted in what was recorded of them."""
+
+from synthetic.simulator.cohort import SIMULATOR_VERSION, generator_digest, simulate_cohort
+from synthetic.simulator.settings import FINDINGS, SERIES, SimulatorSettings, Underdiagnosis
+
+__all__ = [
+    "FINDINGS",
+    "SERIES",
+    "SIMULATOR_VERSION",
+    "SimulatorSettings",
+    "Underdiagnosis",
+    "generator_digest",
+    "simulate_cohort",
+]
