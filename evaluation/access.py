@@ -1,0 +1,46 @@
+"""Who may set rules, and who may run audits. The person who judges by a rule did not make the thing judged."""
+
+from __future__ import annotations
+
+from core.access import check_role
+from core.errors import DeniedError
+from core.models import Role, User
+from evaluation.models import AuditRun, Protocol
+from models_registry.models import ModelVersion
+
+
+def check_may_lock_protocol(user: User) -> None:
+    check_role(user, Role.AUDITOR, Role.COMMITTEE_CHAIR, to="lock a protocol")
+
+
+def check_may_approve_protocol(user: User) -> None:
+    check_role(user, Role.COMMITTEE_CHAIR, to="approve a protocol")
+
+
+def check_may_audit(user: User) -> None:
+    check_role(user, Role.AUDITOR, to="request an audit")
+
+
+def check_may_request_audit(user: User, *, version: ModelVersion, protocol: Protocol) -> None:
+    """The requester neither submitted the version nor approved the protocol, and the protocol is approved."""
+    check_may_audit(user)
+    if version.submitted_by_id == user.pk:
+        raise DeniedError(
+            "You submitted this version, so you cannot audit it.",
+            remedy="Ask another auditor to request the audit.",
+        )
+    if protocol.status != Protocol.Status.APPROVED:
+        raise DeniedError(
+            f"The protocol {protocol.name} is not approved.",
+            remedy="Ask a committee chair to approve it first.",
+        )
+    if protocol.approved_by_id == user.pk:
+        raise DeniedError(
+            "You approved this protocol, so you cannot run an audit by it.",
+            remedy="Ask another auditor to request the audit.",
+        )
+
+
+def check_may_steer_run(user: User, run: AuditRun) -> None:
+    """Cancel or resume: the same person or another auditor, under the same separation of duties."""
+    check_may_request_audit(user, version=run.version, protocol=run.protocol)

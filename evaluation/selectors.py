@@ -1,0 +1,229 @@
+"""Reading protocols, runs, verdicts and measurements. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet, Sum
+from django.utils import timezone
+
+from core.errors import AuscultError, NotFoundError
+from evaluation.models import AuditRun, Measurement, Outcome, Protocol, RunStatus, Shard, ShardStatus, Verdict
+from models_registry.models import CohortVersion, ModelVersion
+from models_registry.services.versions import model_store
+
+ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.JUDGING)
+PEOPLE = (
+    "version__system",
+    "version__submitted_by",
+    "cohort__cohort",
+    "protocol__approved_by",
+    "requested_by",
+)
+SHARDS_SHOWN = 100
+
+
+def list_runs() -> QuerySet[AuditRun]:
+    """Every run with what a list shows, newest first."""
+    return AuditRun.objects.select_related("version__system", "cohort__cohort", "protocol", "requested_by")
+
+
+def runs_of_version(version: ModelVersion) -> QuerySet[AuditRun]:
+    return list_runs().filter(version=version)
+
+
+def get_run(pk: int) -> AuditRun:
+    found = AuditRun.objects.select_related(*PEOPLE, "protocol__locked_by").filter(pk=pk).first()
+    if found is None:
+        raise NotFoundError("There is no such audit.", remedy="Begin at the list of audits.")
+    return found
+
+
+def runs_failed() -> QuerySet[AuditRun]:
+    return list_runs().filter(status=RunStatus.FAILED)
+
+
+def list_protocols() -> QuerySet[Protocol]:
+    rows = Protocol.objects.select_related("locked_by", "approved_by").defer("source", "body")
+    return rows.annotate(n_runs=Count("runs")).order_by("name", "-locked_at")
+
+
+def protocols_awaiting() -> QuerySet[Protocol]:
+    return Protocol.objects.filter(status=Protocol.Status.LOCKED).select_related("locked_by").defer("source", "body")
+
+
+def get_protocol(pk: int) -> Protocol:
+    found = Protocol.objects.select_related("locked_by", "approved_by").filter(pk=pk).first()
+    if found is None:
+        raise NotFoundError("There is no such protocol.", remedy="Begin at the list of protocols.")
+    return found
+
+
+def auditable_versions() -> QuerySet[ModelVersion]:
+    """Versions that an audit may still be requested for."""
+    return ModelVersion.objects.filter(status__in=["submitted", "in_audit"]).select_related("system")
+
+
+def auditable_cohorts() -> QuerySet[CohortVersion]:
+    return CohortVersion.objects.select_related("cohort").defer("summary")
+
+
+def usable_protocols() -> QuerySet[Protocol]:
+    return Protocol.objects.filter(status=Protocol.Status.APPROVED).defer("source", "body")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunProgress:
+    """Where a run is.
+
+    Attributes:
+        rate: Studies per second over the shards that were computed, not taken from the cache; None before any.
+        eta_seconds: Time left at this rate; None where the rate is unknown.
+        shards: Those with something to say (running, failed, taken up again), then the others, 100 at most.
+    """
+
+    studies_done: int
+    studies_total: int
+    shards_done: int
+    shards_total: int
+    from_cache: int
+    rate: float | None
+    eta_seconds: float | None
+    elapsed_seconds: float | None
+    shards: tuple[Shard, ...]
+
+    @property
+    def share(self) -> float:
+        return self.studies_done / self.studies_total if self.studies_total else 0.0
+
+
+def progress_of(run: AuditRun) -> RunProgress:
+    """Counts of one run's shards, in two queries however many shards there are."""
+    counts = run.shards.aggregate(
+        total=Count("pk"),
+        done=Count("pk", filter=Q(status=ShardStatus.DONE)),
+        cached=Count("pk", filter=Q(from_cache=True)),
+        studies=Sum("studies_done"),
+        computed=Sum("studies_done", filter=Q(from_cache=False)),
+    )
+    urgency: dict[str, int] = {ShardStatus.RUNNING: 1, ShardStatus.FAILED: 0}
+    shards = sorted(run.shards.order_by("index")[: 4 * SHARDS_SHOWN], key=lambda row: urgency.get(row.status, 2))
+    end = run.finished_at or timezone.now()
+    elapsed = (end - run.started_at).total_seconds() if run.started_at else None
+    done = min(counts["studies"] or 0, run.n_studies)
+    rate = (counts["computed"] or 0) / elapsed if elapsed and elapsed > 1 and counts["computed"] else None
+    return RunProgress(
+        studies_done=done,
+        studies_total=run.n_studies,
+        shards_done=counts["done"],
+        shards_total=counts["total"],
+        from_cache=counts["cached"],
+        rate=rate,
+        eta_seconds=(run.n_studies - done) / rate if rate and run.status == RunStatus.RUNNING else None,
+        elapsed_seconds=elapsed,
+        shards=tuple(shards[:SHARDS_SHOWN]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictSummary:
+    """A run's verdicts in the order in which a committee reads them.
+
+    Attributes:
+        lead: The verdict that decides the outcome: the first failed primary one, else the first insufficient
+            primary one, else the passed one that is nearest to its limit. None for a run without primary verdicts.
+        failed, passed, insufficient: How many primary verdicts.
+    """
+
+    lead: Verdict | None
+    primary: tuple[Verdict, ...]
+    exploratory: tuple[Verdict, ...]
+    failed: int
+    passed: int
+    insufficient: int
+
+
+def verdicts_of(run: AuditRun) -> VerdictSummary:
+    """Failed, then insufficient, then passed; among those as the protocol has them."""
+    order = {Outcome.FAIL: 0, Outcome.INSUFFICIENT: 1, Outcome.PASS: 2}
+    rows = sorted(run.verdicts.all(), key=lambda row: (order[Outcome(row.outcome)], row.position))
+    primary = [row for row in rows if row.primary]
+    return VerdictSummary(
+        lead=min(primary, key=_slack_of_passed) if primary else None,
+        primary=tuple(primary),
+        exploratory=tuple(row for row in rows if not row.primary),
+        failed=sum(row.outcome == Outcome.FAIL for row in primary),
+        passed=sum(row.outcome == Outcome.PASS for row in primary),
+        insufficient=sum(row.outcome == Outcome.INSUFFICIENT for row in primary),
+    )
+
+
+def _slack_of_passed(verdict: Verdict) -> tuple[int, float]:
+    """Failed before insufficient before passed, and among passed ones by what is left between interval and limit.
+
+    ``min`` keeps the protocol's order among those that are equal.
+    """
+    order = {Outcome.FAIL: 0, Outcome.INSUFFICIENT: 1, Outcome.PASS: 2}[Outcome(verdict.outcome)]
+    detail = verdict.detail
+    low, high, margin = detail.get("low"), detail.get("high"), detail.get("margin")
+    if order < 2 or low is None or high is None or margin is None:
+        return order, 0.0
+    at_least = detail.get("direction") == "at_least"
+    return order, low - margin if at_least else margin - max(abs(low), abs(high))
+
+
+def get_verdict(run: AuditRun, position: int) -> Verdict:
+    found = run.verdicts.filter(position=position).first()
+    if found is None:
+        raise NotFoundError("This audit has no such verdict.", remedy="Begin at the page of the audit.")
+    return found
+
+
+def measurements_behind(run: AuditRun, verdict: Verdict) -> list[dict[str, Any]]:
+    """What the chart of one verdict shows: every measurement of its label and attribute, as the engine gave it."""
+    rows = run.measurements.filter(label=verdict.label, attribute=verdict.attribute).order_by("position")
+    return list(rows.values_list("detail", flat=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementFilter:
+    """Which measurements to show. An empty field does not narrow."""
+
+    metric: str = ""
+    label: str = ""
+    attribute: str = ""
+
+    def apply(self, rows: QuerySet[Measurement]) -> QuerySet[Measurement]:
+        wanted = {"metric": self.metric, "label": self.label, "attribute": self.attribute}
+        return rows.filter(**{name: value for name, value in wanted.items() if value})
+
+
+def measurement_choices(run: AuditRun) -> dict[str, list[str]]:
+    """The metrics, labels and attributes that a run has measurements of, in one query."""
+    found = run.measurements.order_by().values_list("metric", "label", "attribute").distinct()
+    rows = list(found)
+    return {
+        name: sorted({row[column] for row in rows if row[column]})
+        for column, name in enumerate(("metric", "label", "attribute"))
+    }
+
+
+def evidence_of(run: AuditRun) -> tuple[dict[str, Any], AuscultError | None]:
+    """The evidence document, checked against its digest; with the reason when it cannot be had."""
+    if not run.evidence_digest:
+        return {}, None
+    try:
+        return model_store().get_json(run.evidence_digest), None
+    except AuscultError as error:
+        return {}, error
+
+
+def cells_of(measurement: Measurement, columns: Iterable[str]) -> list[Any]:
+    """Values of a measurement by column name: from its own fields, else from the engine's record."""
+    return [getattr(measurement, name, measurement.detail.get(name)) for name in columns]
+
+
+def runs_by_protocol(protocol: Protocol) -> QuerySet[AuditRun]:
+    return list_runs().filter(protocol=protocol)

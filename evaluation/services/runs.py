@@ -1,0 +1,213 @@
+"""Requesting, cancelling and resuming audits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+
+from core import ledger
+from core.digests import sha256_json
+from core.errors import AdapterError, ConflictError
+from core.models import User
+from evaluation.access import check_may_request_audit, check_may_steer_run
+from evaluation.engine import Protocol as Rules
+from evaluation.engine.runner import check_columns
+from evaluation.models import AuditRun, Protocol, RunStatus, Shard, ShardStatus
+from models_registry.adapters.base import InferenceSettings
+from models_registry.cohorts import CohortReader, open_cohort
+from models_registry.models import CohortVersion, ModelVersion, VersionStatus
+from models_registry.services.versions import model_store, transition_version
+
+ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.JUDGING)
+TRANSITIONS: dict[str, frozenset[str]] = {
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED, RunStatus.FAILED}),
+    RunStatus.RUNNING: frozenset({RunStatus.JUDGING, RunStatus.CANCELLED, RunStatus.FAILED}),
+    RunStatus.JUDGING: frozenset({RunStatus.DONE, RunStatus.FAILED}),
+    RunStatus.CANCELLED: frozenset({RunStatus.QUEUED}),
+    RunStatus.FAILED: frozenset({RunStatus.QUEUED}),
+    RunStatus.DONE: frozenset(),
+}
+AUDITABLE = (VersionStatus.SUBMITTED, VersionStatus.IN_AUDIT)
+
+
+def move_run(run_id: int, *, to: RunStatus, **changes: Any) -> bool:
+    """Move a run by a conditional UPDATE from a state that allows it; says whether it moved."""
+    old = [status for status, following in TRANSITIONS.items() if to in following]
+    return bool(AuditRun.objects.filter(pk=run_id, status__in=old).update(status=to, **changes))
+
+
+@transaction.atomic
+def request_audit(
+    *,
+    version: ModelVersion,
+    cohort: CohortVersion,
+    protocol: Protocol,
+    by: User,
+    settings: dict[str, Any] | None = None,
+) -> AuditRun:
+    """Order an audit: one row for the run, one for each share of the patients, one task for each share.
+
+    Args:
+        settings: Fields of ``InferenceSettings`` that differ from the defaults.
+
+    Raises:
+        DeniedError: the requester is no auditor, submitted the version, or approved the protocol.
+        AdapterError: there is no such setting, or it cannot have this value.
+        ProtocolError: the cohort or the model lacks what the protocol judges by.
+        ConflictError: the same audit is under way, or the version is already under review or decided.
+    """
+    check_may_request_audit(by, version=version, protocol=protocol)
+    _check_auditable(version)
+    reader = open_cohort(model_store().folder_path(cohort.digest))
+    _check_fit(version=version, reader=reader, protocol=protocol, cohort=cohort)
+    inference = _inference(settings or {})
+    spec = sha256_json(
+        {
+            "system": version.system.slug,
+            "version": version.digest,
+            "cohort": cohort.digest,
+            "protocol": protocol.digest,
+            "settings": inference,
+        }
+    )
+    run = _create_run(version=version, cohort=cohort, protocol=protocol, spec=spec, inference=inference, by=by)
+    Shard.objects.bulk_create(
+        Shard(run=run, index=shard.index, cohort_shard_digest=shard.digest, n_studies=shard.n_studies)
+        for shard in reader.shards
+    )
+    if version.status == VersionStatus.SUBMITTED:
+        transition_version(version=version, to=VersionStatus.IN_AUDIT, by=by, reason=f"audit {run.pk} requested")
+    ledger.record(
+        actor=by.username,
+        act="run.requested",
+        subject=("AuditRun", run.pk),
+        payload={
+            "spec": spec,
+            "attempt": run.attempt,
+            "version": version.digest,
+            "cohort": cohort.digest,
+            "protocol": protocol.digest,
+        },
+    )
+    _enqueue(run)
+    return run
+
+
+def _check_auditable(version: ModelVersion) -> None:
+    version.refresh_from_db(fields=["status"])
+    if version.status not in AUDITABLE:
+        raise ConflictError(
+            f"{version} is {version.get_status_display().lower()}; audits for a decision come before the review.",
+            remedy="Register a new version, or wait for the review to end.",
+        )
+
+
+def _inference(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, complete."""
+    known = InferenceSettings().to_dict()
+    if unknown := sorted(set(settings) - set(known)):
+        raise AdapterError(
+            f"There is no inference setting called {', '.join(unknown)}.", remedy=f"Use some of: {', '.join(known)}."
+        )
+    complete = known | settings
+    for name, least in (("batch_size", 1), ("seed", 0)):
+        if type(complete[name]) is not int or complete[name] < least:
+            raise AdapterError(
+                f"The inference setting {name} is {complete[name]!r}.", remedy=f"Give a whole number from {least}."
+            )
+    return complete
+
+
+def _create_run(
+    *,
+    version: ModelVersion,
+    cohort: CohortVersion,
+    protocol: Protocol,
+    spec: str,
+    inference: dict[str, Any],
+    by: User,
+) -> AuditRun:
+    assert protocol.approved_by is not None  # a constraint of the database: approved protocols have an approver
+    last = AuditRun.objects.filter(spec_digest=spec).aggregate(last=Max("attempt"))["last"] or 0
+    try:
+        with transaction.atomic():
+            run = AuditRun.objects.create(
+                version=version,
+                cohort=cohort,
+                protocol=protocol,
+                spec_digest=spec,
+                attempt=last + 1,
+                settings=inference,
+                n_studies=cohort.n_studies,
+                version_submitted_by=version.submitted_by,
+                protocol_approved_by=protocol.approved_by,
+                requested_by=by,
+            )
+    except IntegrityError as error:
+        raise ConflictError(
+            "This very audit is under way already.",
+            remedy="Open it in the list of audits and watch it there.",
+        ) from error
+    return run
+
+
+def _check_fit(*, version: ModelVersion, reader: CohortReader, protocol: Protocol, cohort: CohortVersion) -> None:
+    """Whether the cohort has the columns and the model the labels that the protocol judges by.
+
+    Raises:
+        ProtocolError: naming everything that is missing at once.
+    """
+    given = [column for column in reader.manifest.columns if not column.startswith(("pred.", "score."))]
+    answers = version.config.get("outputs", [])
+    check_columns(Rules.from_dict(protocol.body), [*given, *answers], file=f"{version} on {cohort.cohort.name}")
+
+
+@transaction.atomic
+def cancel_run(*, run: AuditRun, by: User) -> AuditRun:
+    """Stop a run between two batches. What is done stays done, and the run can be resumed."""
+    check_may_steer_run(by, run)
+    if not move_run(run.pk, to=RunStatus.CANCELLED):
+        raise ConflictError("This audit is not waiting or running.", remedy="Reload the page to see its state.")
+    run.shards.filter(status__in=[ShardStatus.QUEUED, ShardStatus.RUNNING]).update(
+        status=ShardStatus.CANCELLED, lease_token="", lease_expires=None
+    )
+    ledger.record(actor=by.username, act="run.cancelled", subject=("AuditRun", run.pk))
+    run.refresh_from_db()
+    return run
+
+
+@transaction.atomic
+def resume_run(*, run: AuditRun, by: User) -> AuditRun:
+    """Go on with a cancelled or failed run: only the shares that are not done are run again."""
+    check_may_steer_run(by, run)
+    _check_auditable(run.version)
+    try:
+        with transaction.atomic():
+            moved = move_run(run.pk, to=RunStatus.QUEUED, error="", finished_at=None)
+    except IntegrityError as error:
+        raise ConflictError(
+            "The same audit was requested again meanwhile.", remedy="Watch that one instead."
+        ) from error
+    if not moved:
+        raise ConflictError(
+            "Only a cancelled or failed audit can be resumed.", remedy="Reload the page to see its state."
+        )
+    run.shards.exclude(status=ShardStatus.DONE).update(
+        status=ShardStatus.QUEUED, lease_token="", lease_expires=None, error="", attempts=0
+    )
+    ledger.record(actor=by.username, act="run.resumed", subject=("AuditRun", run.pk))
+    run.refresh_from_db()
+    _enqueue(run)
+    return run
+
+
+def _enqueue(run: AuditRun) -> None:
+    from evaluation import tasks
+
+    waiting = run.shards.filter(status=ShardStatus.QUEUED).values_list("pk", flat=True)
+    for pk in waiting:
+        tasks.run_shard.delay_on_commit(pk)
+    if not waiting:
+        tasks.finish_run.delay_on_commit(run.pk)

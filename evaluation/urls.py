@@ -1,0 +1,26 @@
+"""Addresses of audits and protocols."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from evaluation.pages import panels, protocols, results, runs
+
+__all__ = ["panels", "urlpatterns"]
+
+urlpatterns = [
+    path("audits/", runs.run_list, name="audits"),
+    path("audits/new/", runs.run_new, name="audit-new"),
+    path("audits/<int:pk>/", runs.run_detail, name="audit"),
+    path("audits/<int:pk>/progress/", runs.run_progress, name="audit-progress"),
+    path("audits/<int:pk>/cancel/", runs.run_cancel, name="audit-cancel"),
+    path("audits/<int:pk>/resume/", runs.run_resume, name="audit-resume"),
+    path("audits/<int:pk>/measurements.csv", results.measurements_csv, name="audit-csv"),
+    path("audits/<int:pk>/evidence.json", results.evidence_json, name="audit-evidence"),
+    path("audits/<int:pk>/charts/<int:position>.svg", results.chart, name="audit-chart"),
+    path("audits/<int:pk>/charts/<int:position>/", results.chart_table, name="audit-chart-table"),
+    path("audits/protocols/", protocols.protocol_list, name="protocols"),
+    path("audits/protocols/new/", protocols.protocol_new, name="protocol-new"),
+    path("audits/protocols/<int:pk>/", protocols.protocol_detail, name="protocol"),
+    path("audits/protocols/<int:pk>/approve/", protocols.protocol_approve, name="protocol-approve"),
+]

@@ -1,0 +1,106 @@
+"""Reading systems, versions, cohorts and imports. Nothing here writes."""
+
+from __future__ import annotations
+
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
+
+from core.errors import NotFoundError
+from core.models import User
+from models_registry.models import (
+    AISystem,
+    Cohort,
+    CohortImport,
+    CohortVersion,
+    JobStatus,
+    ModelVersion,
+    TrainingJob,
+    VersionStatus,
+)
+
+OPEN_IMPORTS = (
+    CohortImport.Status.QUEUED,
+    CohortImport.Status.INSPECTING,
+    CohortImport.Status.READY,
+    CohortImport.Status.BLOCKED,
+    CohortImport.Status.REGISTERING,
+    CohortImport.Status.FAILED,
+)
+
+
+def list_systems() -> QuerySet[AISystem]:
+    """Every system with ``n_versions``, ``n_approved``, and its latest version's label and status."""
+    latest = ModelVersion.objects.filter(system=OuterRef("pk")).order_by("-submitted_at", "-pk")
+    return AISystem.objects.annotate(
+        n_versions=Count("versions"),
+        n_approved=Count("versions", filter=Q(versions__status=VersionStatus.APPROVED)),
+        latest_label=Subquery(latest.values("label")[:1]),
+        latest_status=Subquery(latest.values("status")[:1]),
+    )
+
+
+def get_system(slug: str) -> AISystem:
+    """A system with its versions and the trainings that are not done, read at once."""
+    versions = ModelVersion.objects.select_related("submitted_by").order_by("-submitted_at", "-pk")
+    trainings = TrainingJob.objects.exclude(status=JobStatus.DONE).select_related("requested_by", "cohort__cohort")
+    found = (
+        AISystem.objects.filter(slug=slug)
+        .select_related("created_by")
+        .prefetch_related(Prefetch("versions", versions), Prefetch("trainings", trainings))
+        .first()
+    )
+    if found is None:
+        raise NotFoundError("There is no such system.", remedy="Begin at the list of systems.")
+    return found
+
+
+def get_version(slug: str, pk: int) -> ModelVersion:
+    found = ModelVersion.objects.filter(system__slug=slug, pk=pk).select_related("system", "submitted_by").first()
+    if found is None:
+        raise NotFoundError("There is no such version of this system.", remedy="Begin at the list of systems.")
+    return found
+
+
+def list_cohorts() -> QuerySet[Cohort]:
+    """Every cohort with ``n_versions`` and the size of its latest version."""
+    latest = CohortVersion.objects.filter(cohort=OuterRef("pk")).order_by("-registered_at", "-pk")
+    return Cohort.objects.annotate(
+        n_versions=Count("versions"),
+        n_studies=Subquery(latest.values("n_studies")[:1]),
+        n_patients=Subquery(latest.values("n_patients")[:1]),
+        registered_at=Subquery(latest.values("registered_at")[:1]),
+    )
+
+
+def get_cohort_version(slug: str, pk: int | None = None) -> CohortVersion:
+    """One version of a cohort: the latest when ``pk`` is not given."""
+    rows = CohortVersion.objects.filter(cohort__slug=slug).select_related("cohort", "registered_by", "parent__cohort")
+    found = (rows.filter(pk=pk) if pk else rows.order_by("-registered_at", "-pk")).first()
+    if found is None:
+        raise NotFoundError("There is no such cohort.", remedy="Begin at the list of cohorts.")
+    return found
+
+
+def open_imports() -> QuerySet[CohortImport]:
+    """Imports that are neither registered nor discarded."""
+    return CohortImport.objects.filter(status__in=OPEN_IMPORTS).select_related("created_by").defer("inspection")
+
+
+def get_import(pk: int) -> CohortImport:
+    rows = CohortImport.objects.select_related("created_by", "result__cohort")
+    found = rows.filter(pk=pk).first()
+    if found is None:
+        raise NotFoundError("There is no such import.", remedy="Begin at the list of cohorts.")
+    return found
+
+
+def imports_awaiting(user: User) -> QuerySet[CohortImport]:
+    """Imports of this person that wait for their decision."""
+    waiting = (CohortImport.Status.READY, CohortImport.Status.BLOCKED, CohortImport.Status.FAILED)
+    return open_imports().filter(created_by=user, status__in=waiting)
+
+
+def failed_trainings(user: User) -> QuerySet[TrainingJob]:
+    """Failed trainings of this person, unless the version came to be after all."""
+    made = ModelVersion.objects.filter(system=OuterRef("system"), label=OuterRef("version_label"))
+    failed = TrainingJob.objects.filter(requested_by=user, status=JobStatus.FAILED)
+    return failed.filter(~Exists(made)).select_related("system")

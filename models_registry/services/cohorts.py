@@ -1,0 +1,198 @@
+"""Cohorts come in by a door with two steps: read and shown first, registered when confirmed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.text import slugify
+
+from core import ledger
+from core.errors import CohortError, ConflictError
+from core.models import User
+from models_registry.access import check_may_import_cohort
+from models_registry.models import Cohort, CohortImport, CohortVersion
+from models_registry.places import check_readable_from_pages
+
+Status = CohortImport.Status
+
+
+@transaction.atomic
+def start_import(
+    *,
+    name: str,
+    description: str,
+    simulated: bool,
+    source_path: Path,
+    mapping: dict[str, Any] | None = None,
+    source: str = "",
+    licence: str = "",
+    by: User,
+) -> CohortImport:
+    """Ask a worker to read a file. Nothing is registered yet.
+
+    Args:
+        source, licence: Where the data come from and under which terms, for the documentation.
+
+    Raises:
+        DeniedError: ``by`` may not register cohorts.
+        CohortError: there is no such file on the server, or no name was given.
+    """
+    check_may_import_cohort(by)
+    if not slugify(name):
+        raise CohortError("The cohort has no name.", remedy="Give it a name that colleagues will recognise.")
+    check_readable_from_pages(source_path)
+    if not source_path.is_file():
+        raise CohortError(
+            "There is no such file on the server.",
+            remedy="Check the path, or upload the file.",
+            file=str(source_path),
+        )
+    row = CohortImport.objects.create(
+        name=name.strip(),
+        description=description.strip(),
+        simulated=simulated,
+        source=source or source_path.name,
+        licence=licence,
+        source_path=str(source_path),
+        mapping=mapping or {},
+        created_by=by,
+    )
+    _record(row, "cohort_import.started", by, name=row.name, simulated=simulated)
+    _enqueue_inspection(row)
+    return row
+
+
+@transaction.atomic
+def revise_import(*, cohort_import: CohortImport, mapping: dict[str, Any], by: User) -> CohortImport:
+    """Read the file again with another mapping of its columns and values."""
+    check_may_import_cohort(by)
+    _move(
+        cohort_import,
+        {Status.READY, Status.BLOCKED, Status.FAILED},
+        Status.QUEUED,
+        mapping=mapping,
+        error="",
+        sent_at=timezone.now(),
+    )
+    _record(cohort_import, "cohort_import.revised", by)
+    _enqueue_inspection(cohort_import)
+    return cohort_import
+
+
+@transaction.atomic
+def confirm_import(*, cohort_import: CohortImport, by: User) -> CohortImport:
+    """Register what was shown.
+
+    Raises:
+        ConflictError: the file has errors, or was not read to its end.
+    """
+    check_may_import_cohort(by)
+    if cohort_import.status == Status.BLOCKED:
+        raise ConflictError(
+            "The file has errors.", remedy="Mend them in the mapping or in the file, then read it again."
+        )
+    _move(cohort_import, {Status.READY}, Status.REGISTERING, sent_at=timezone.now())
+    _record(cohort_import, "cohort_import.confirmed", by)
+    from models_registry import tasks
+
+    tasks.register_cohort.delay_on_commit(cohort_import.pk)
+    return cohort_import
+
+
+@transaction.atomic
+def discard_import(*, cohort_import: CohortImport, by: User) -> CohortImport:
+    """Give an import up. A file on the server stays where it is; an uploaded one is removed."""
+    check_may_import_cohort(by)
+    waiting = {Status.QUEUED, Status.INSPECTING, Status.READY, Status.BLOCKED, Status.FAILED}
+    _move(cohort_import, waiting, Status.DISCARDED)
+    kept = {name: value for name, value in cohort_import.inspection.items() if name != "preview"}
+    CohortImport.objects.filter(pk=cohort_import.pk).update(inspection=kept)
+    _record(cohort_import, "cohort_import.discarded", by)
+    transaction.on_commit(lambda: remove_upload(Path(cohort_import.source_path)))
+    return cohort_import
+
+
+def remove_upload(source: Path) -> None:
+    """Remove a file that was uploaded for an import, with its folder. A file that lies elsewhere is left alone."""
+    folder = source.resolve().parent
+    if folder.parent == Path(settings.MEDIA_ROOT).resolve() / "cohorts":
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@transaction.atomic
+def create_cohort_version(
+    *,
+    name: str,
+    description: str,
+    simulated: bool,
+    source: str,
+    licence: str,
+    digest: str,
+    manifest: dict[str, Any],
+    generator_digest: str = "",
+    by: User,
+) -> CohortVersion:
+    """Register content that lies in the store already. The same content twice is the same version."""
+    existing = CohortVersion.objects.filter(digest=digest).first()
+    if existing:
+        return existing
+    cohort, _ = Cohort.objects.get_or_create(
+        slug=slugify(name)[:80],
+        defaults={
+            "name": name,
+            "description": description,
+            "simulated": simulated,
+            "source": source[:300],
+            "licence": licence[:200],
+            "created_by": by,
+        },
+    )
+    if cohort.simulated != simulated:
+        raise ConflictError(
+            f"The cohort {cohort.name} is {'simulated' if cohort.simulated else 'real'}; this file says otherwise.",
+            remedy="Register it under another name: simulated and real patients are never one cohort.",
+        )
+    version = CohortVersion.objects.create(
+        cohort=cohort,
+        digest=digest,
+        n_studies=manifest["n_studies"],
+        n_patients=manifest["n_patients"],
+        summary=manifest["summary"],
+        generator_digest=generator_digest,
+        registered_by=by,
+    )
+    ledger.record(
+        actor=by.username,
+        act="cohort.registered",
+        subject=("CohortVersion", version.pk),
+        payload={
+            "cohort": cohort.slug,
+            "digest": digest,
+            "n_studies": version.n_studies,
+            "n_patients": version.n_patients,
+            "simulated": simulated,
+            "source_digest": manifest["source_digest"],
+        },
+    )
+    return version
+
+
+def _move(row: CohortImport, old: set[CohortImport.Status], new: CohortImport.Status, **changes: Any) -> None:
+    if not CohortImport.objects.filter(pk=row.pk, status__in=old).update(status=new, **changes):
+        raise ConflictError("This import has moved on meanwhile.", remedy="Reload the page to see where it is.")
+    row.refresh_from_db()
+
+
+def _record(row: CohortImport, act: str, by: User, **payload: Any) -> None:
+    ledger.record(actor=by.username, act=act, subject=("CohortImport", row.pk), payload=payload)
+
+
+def _enqueue_inspection(row: CohortImport) -> None:
+    from models_registry import tasks
+
+    tasks.inspect_cohort.delay_on_commit(row.pk)

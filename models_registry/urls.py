@@ -1,0 +1,29 @@
+"""Addresses of systems, versions, cohorts and imports.
+
+A slug never holds a tilde, so a system called "New" or a cohort called "Import" hides no page.
+"""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from models_registry.pages import cohorts, imports, queue, systems, versions
+
+__all__ = ["queue", "urlpatterns"]
+
+urlpatterns = [
+    path("systems/", systems.system_list, name="systems"),
+    path("systems/~new/", systems.system_new, name="system-new"),
+    path("systems/<slug:slug>/", systems.system_detail, name="system"),
+    path("systems/<slug:slug>/versions/new/", versions.version_new, name="version-new"),
+    path("systems/<slug:slug>/versions/<int:pk>/", versions.version_detail, name="version"),
+    path("cohorts/", cohorts.cohort_list, name="cohorts"),
+    path("cohorts/~import/", imports.import_new, name="import-new"),
+    path("cohorts/~import/<int:pk>/", imports.import_detail, name="import"),
+    path("cohorts/~import/<int:pk>/progress/", imports.import_progress, name="import-progress"),
+    path("cohorts/~import/<int:pk>/mapping/", imports.import_mapping, name="import-mapping"),
+    path("cohorts/~import/<int:pk>/confirm/", imports.import_confirm, name="import-confirm"),
+    path("cohorts/~import/<int:pk>/discard/", imports.import_discard, name="import-discard"),
+    path("cohorts/<slug:slug>/", cohorts.cohort_detail, name="cohort"),
+    path("cohorts/<slug:slug>/<int:pk>/", cohorts.cohort_detail, name="cohort-version"),
+]

@@ -1,0 +1,48 @@
+"""What workers do to make patients."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from core.digests import sha256_json
+from models_registry import leases
+from models_registry.execution import JobProgress, store_cohort
+from models_registry.models import JobStatus
+from synthetic.models import Generation
+
+
+def run_generation(job_id: int) -> None:
+    """Simulate patients and register them as a cohort. Safe to call twice: the job is claimed once."""
+    from synthetic.simulator import SimulatorSettings, simulate_cohort
+
+    token = leases.claim(Generation.objects.filter(pk=job_id), error="")
+    if token is None:
+        return
+    job = Generation.objects.select_related("requested_by").get(pk=job_id)
+    with leases.working(job, token) as staging:
+        source = simulate_cohort(
+            SimulatorSettings.from_dict(job.settings),
+            staging / "cohort.parquet",
+            progress=JobProgress(job, token),
+        )
+        version = store_cohort(
+            source=source,
+            mapping=None,
+            facts={
+                "name": job.cohort_name,
+                "description": "Simulated patients. No real person is in this cohort.",
+                "simulated": True,
+                "source": "Auscult's patient simulator",
+                "licence": "Apache-2.0",
+            },
+            generator_digest=sha256_json({"generator": job.generator, "settings": job.settings}),
+            by=job.requested_by,
+        )
+        leases.finish(job, token, status=JobStatus.DONE, progress=1.0, result=version, finished_at=timezone.now())
+
+
+def requeue_jobs() -> None:
+    """Send again what a dead worker held or a lost message left waiting."""
+    from synthetic import tasks
+
+    leases.requeue(Generation.objects.all(), tasks.generate)

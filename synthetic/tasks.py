@@ -1,0 +1,19 @@
+"""Tasks take one identifier and hold no logic. Each may be delivered twice."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+
+@shared_task
+def generate(job_id: int) -> None:
+    from synthetic import execution
+
+    execution.run_generation(job_id)
+
+
+@shared_task
+def sweep() -> None:
+    from synthetic import execution
+
+    execution.requeue_jobs()
