@@ -1,0 +1,142 @@
+"""Reading reviews, reports and bundles: what pages show. Nothing here writes, and no query runs in a loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Prefetch, QuerySet
+
+from core.access import Permission, can
+from core.errors import NotFoundError
+from core.models import User
+from evaluation.models import AuditRun
+from governance.access import check_may_approve, check_may_vote
+from governance.models import Bundle, Report, Review, Vote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Votes so far, and how many of each kind would still decide."""
+
+    approve: int
+    reject: int
+    quorum: int
+
+    @property
+    def approve_missing(self) -> int:
+        return max(0, self.quorum - self.approve)
+
+    @property
+    def reject_missing(self) -> int:
+        return max(0, self.quorum - self.reject)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewRow:
+    """An open review in somebody's list: what it is about, how it stands, whether they may vote and why not."""
+
+    review: Review
+    tally: Tally
+    may_vote: Permission
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewDetail:
+    """One review with all that a voter has to see.
+
+    Attributes:
+        other_runs: Every other audit of the version, so that a chosen one cannot pass for the only one.
+        may_vote, may_approve: For the person who looks; None when nobody was named.
+    """
+
+    review: Review
+    votes: tuple[Vote, ...]
+    tally: Tally
+    other_runs: tuple[AuditRun, ...]
+    reports: tuple[Report, ...]
+    bundles: tuple[Bundle, ...]
+    may_vote: Permission | None
+    may_approve: Permission | None
+
+
+def reviews() -> QuerySet[Review]:
+    """Every review with what its row shows, newest first. Two queries, however many there are."""
+    people = ("submitter", "runner", "protocol_approver", "opened_by")
+    votes = Prefetch("votes", queryset=Vote.objects.select_related("voter"))
+    about = ("version__system", "run__protocol", "run__cohort__cohort")
+    return Review.objects.select_related(*about, *people).prefetch_related(votes)
+
+
+def open_reviews_for(user: User) -> list[ReviewRow]:
+    """Open reviews, those first on which the person may vote."""
+    rows = [
+        ReviewRow(review=review, tally=_tally(review), may_vote=can(check_may_vote, user, review))
+        for review in reviews().filter(status=Review.Status.OPEN)
+    ]
+    return sorted(rows, key=lambda row: not row.may_vote)
+
+
+def review_by_id(pk: int) -> Review:
+    """One review.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    review = reviews().filter(pk=pk).first()
+    if review is None:
+        raise NotFoundError(f"There is no review {pk}.", remedy="Open it from the list of reviews.")
+    return review
+
+
+def review_detail(review: Review, *, user: User | None = None) -> ReviewDetail:
+    """One review with its votes, other audits of the version, reports and bundles."""
+    review = review_by_id(review.pk)
+    runs = AuditRun.objects.filter(version=review.version_id).exclude(pk=review.run_id)
+    return ReviewDetail(
+        review=review,
+        votes=tuple(review.votes.all()),
+        tally=_tally(review),
+        other_runs=tuple(runs.select_related("protocol", "cohort__cohort")),
+        reports=tuple(reports_list(run=review.run)),
+        bundles=tuple(bundles_list(review=review)),
+        may_vote=can(check_may_vote, user, review) if user else None,
+        may_approve=can(check_may_approve, user, review) if user else None,
+    )
+
+
+def _tally(review: Review) -> Tally:
+    choices = [vote.choice for vote in review.votes.all()]
+    return Tally(
+        approve=choices.count(Vote.Choice.APPROVE),
+        reject=choices.count(Vote.Choice.REJECT),
+        quorum=review.quorum,
+    )
+
+
+def reports_list(*, run: AuditRun | None = None) -> list[Report]:
+    """Reports, newest first: all, or those about one run."""
+    rows = Report.objects.select_related("version__system", "run", "issued_by")
+    return list(rows.filter(run=run) if run else rows)
+
+
+def bundles_list(*, review: Review | None = None) -> list[Bundle]:
+    """Bundles, newest first: all, or those of one review."""
+    rows = Bundle.objects.select_related("review__version__system", "issued_by")
+    return list(rows.filter(review=review) if review else rows)
+
+
+def bundle_path(bundle: Bundle) -> Path:
+    """The bundle's file.
+
+    Raises:
+        NotFoundError: it is not issued, or its file was taken away.
+    """
+    path = Path(settings.AUSCULT_HOME) / "bundles" / bundle.file_name
+    if bundle.status != Bundle.Status.ISSUED or not path.is_file():
+        raise NotFoundError(
+            f"Bundle {bundle.pk} has no file: it is {bundle.get_status_display().lower()}.",
+            remedy="Wait until it is issued, or ask for it again.",
+        )
+    return path

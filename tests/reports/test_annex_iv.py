@@ -1,0 +1,189 @@
+"""The technical documentation: true to its evidence, valid against its schema, an archive file anyone can read."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import jsonschema
+import pytest
+
+from core.digests import canonical_json, sha256_bytes, sha256_json
+from core.errors import AuscultError
+from governance.reports.annex_iv import AnnexIV
+from governance.reports.base import REPORTS, Draft, ReportDocument, schema_of
+from governance.requirements import load_requirements
+from tests.reports.conftest import make_context, make_evidence, make_review
+from tests.reports.pdf import Facts, read_pdf
+
+SCRIPT = "<script>alert('x')</script><img src=http://evil.example/p.png>"
+
+
+def build(evidence: dict[str, Any], decision: str | None = "rejected") -> ReportDocument:
+    return REPORTS.get("annex_iv").build(evidence, make_context(decision))
+
+
+def draft(evidence: dict[str, Any], decision: str | None = "rejected") -> Draft:
+    return AnnexIV().draft(evidence, make_context(decision))
+
+
+@pytest.fixture(scope="module")
+def failing() -> ReportDocument:
+    return build(make_evidence("fail"))
+
+
+@pytest.fixture(scope="module")
+def pdf(failing: ReportDocument) -> Facts:
+    return read_pdf(failing.pdf)
+
+
+def test_it_is_an_archive_file_that_is_tagged_for_accessibility(pdf: Facts) -> None:
+    assert (pdf.part, pdf.conformance) == ("3", "A")
+    assert pdf.output_intents == 1
+    assert pdf.tagged
+    assert pdf.language == "en"
+    assert pdf.title == "Technical documentation (Annex IV): Reference multimodal chest model 1.0-biased"
+    assert pdf.author == "clara"
+    assert pdf.created == "2026-11-22T14:05:00+00:00"
+
+
+def test_tables_headings_and_figures_are_in_the_structure(pdf: Facts) -> None:
+    assert pdf.tags["/H1"] == 1
+    assert pdf.tags["/H2"] >= 15
+    assert pdf.tags["/Table"] > 10
+    assert pdf.tags["/TH"] > 100
+    assert pdf.tags["/Figure"] == 4
+    assert all("sensitivity" in text.casefold() for text in pdf.alternatives)
+
+
+def test_the_json_travels_inside_unchanged(failing: ReportDocument, pdf: Facts) -> None:
+    assert pdf.attachments == {"annex_iv.json": failing.data}
+    assert pdf.relationships == {"annex_iv.json": "/Data"}
+
+
+def test_another_process_zone_and_hash_seed_give_the_same_bytes(failing: ReportDocument) -> None:
+    program = (
+        "import django; django.setup()\n"
+        "from core.digests import sha256_bytes\n"
+        "from tests.reports.test_annex_iv import build, make_evidence\n"
+        "print(sha256_bytes(build(make_evidence('fail')).pdf))\n"
+    )
+    surroundings = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "TZ": "Asia/Tokyo",
+        "PYTHONHASHSEED": "7",
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=surroundings, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == sha256_bytes(failing.pdf)
+
+
+@pytest.mark.parametrize("outcome", ["pass", "fail", "insufficient"])
+def test_the_data_are_valid_against_the_published_schema(outcome: str, failing: ReportDocument) -> None:
+    document = failing if outcome == "fail" else draft(make_evidence(outcome, simulated=False), None)
+    schema = schema_of("annex_iv")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document.data, schema, format_checker=jsonschema.FormatChecker())
+    canonical_json(document.data)
+
+
+def test_the_schema_refuses_a_complete_requirement_that_lacks_something(failing: ReportDocument) -> None:
+    altered = failing.data | {"sections": [dict(section) for section in failing.data["sections"]]}
+    first = altered["sections"][1]
+    first["requirements"] = [first["requirements"][0] | {"state": "complete"}, *first["requirements"][1:]]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(altered, schema_of("annex_iv"))
+
+
+def test_the_cover_counts_what_the_chapters_hold(failing: ReportDocument) -> None:
+    states = [row["state"] for section in failing.data["sections"] for row in section["requirements"]]
+    assert failing.counts == failing.data["counts"] == {key: states.count(key) for key in failing.counts}
+    assert sum(failing.counts.values()) == len(load_requirements().for_report("annex_iv"))
+    cover = failing.html.split('<table class="counts">')[1].split("</table>")[0]
+    assert [int(text) for text in re.findall(r"<b>(\d+)</b>", cover)] == list(failing.counts.values())
+
+
+def test_missing_is_said_where_it_is_missing(failing: ReportDocument) -> None:
+    chapter = failing.html.split('id="chapter-8"')[1].split("</section>")[0]
+    assert "The platform holds no evidence that shows a requirement of this chapter." in chapter
+    requirement = chapter.split("AIA-AnnexIV-8")[1]
+    assert '<span class="state missing">Missing</span>' in requirement
+    assert "signature record, certificate" in requirement
+
+
+def test_every_requirement_is_printed_with_its_id_in_the_margin(failing: ReportDocument) -> None:
+    printed = re.findall(r'class="margin-id">([^<]+)<', failing.html)
+    assert printed == [item.id for item in load_requirements().for_report("annex_iv")]
+
+
+def test_a_failed_audit_is_nonconform_on_the_cover_and_in_its_chapter(failing: ReportDocument) -> None:
+    assert failing.counts["nonconform"] == 5
+    assert "5 requirements are contradicted by a failed audit." in failing.html
+    requirement = failing.html.split(">AIA-AnnexIV-3-performance<")[1].split('class="requirement"')[0]
+    assert '<span class="state nonconform">Nonconform</span>' in requirement
+
+
+def test_it_is_never_ready_while_applicability_is_open() -> None:
+    document = draft(make_evidence("pass", simulated=False))
+    assert document.data["ready"] is False
+    assert "Which requirements apply to this system has not been determined." in document.html
+
+
+def test_simulation_and_recorded_predictions_are_said_plainly() -> None:
+    both = draft(make_evidence("pass", simulated=True, runs_weights=False)).html
+    cover = both.split("</section>")[0]
+    assert "Every patient in the audited cohort is simulated." in cover
+    assert "No weights were run" in cover
+    assert "a log of predictions that were made elsewhere" in cover
+    assert "simulated: no real patient is in it" in both.split('id="chapter-2"')[1]
+    neither = draft(make_evidence("pass", simulated=False)).html
+    assert "is simulated" not in neither
+    assert "No weights were run" not in neither
+
+
+def test_script_in_what_people_wrote_stays_text() -> None:
+    evidence = make_evidence("fail", system={"intended_purpose": SCRIPT, "name": f"Name {SCRIPT}"})
+    evidence["result"]["notes"] = [SCRIPT]
+    context = make_context()
+    hostile = REPORTS.get("annex_iv").build(
+        evidence, type(context)(**(context.__dict__ | {"review": make_review("rejected", rationale=SCRIPT)}))
+    )
+    assert "<script" not in hostile.html
+    assert hostile.html.count("&lt;script&gt;") >= 4
+    assert not re.search(r"<img src=(?!\"data:image/svg)", hostile.html)
+    assert read_pdf(hostile.pdf).attachments["annex_iv.json"]["review"]["votes"][0]["rationale"] == SCRIPT
+
+
+def test_a_small_group_shows_its_reason_and_no_number() -> None:
+    evidence = make_evidence("pass")
+    row = evidence["result"]["measurements"][1]
+    row |= {"value": 0.123456, "low": 0.1111, "high": 0.2222, "n": 7, "patients": 5}
+    document = draft(evidence)
+    assert ".123" not in document.html
+    assert "Withheld: fewer than 11 studies or patients." in document.html
+    assert "suppressed: fewer than 11 patients" in document.html
+    assert b"0.123456" not in canonical_json(document.data)
+
+
+def test_the_report_is_bound_to_the_evidence_as_it_is_kept() -> None:
+    evidence = make_evidence("pass")
+    assert draft(evidence).data["subject"]["evidence_digest"] == sha256_json(evidence)
+
+
+def test_without_a_review_the_decision_is_marked_missing(failing: ReportDocument) -> None:
+    chapter = draft(make_evidence("fail"), None).html.split('id="chapter-6"')[1].split("</section>")[0]
+    assert "No committee review of this version was held" in chapter
+    assert "Women are underdiagnosed" in failing.html.split('id="chapter-6"')[1].split("</section>")[0]
+
+
+def test_evidence_without_verdicts_is_refused() -> None:
+    evidence = make_evidence("pass")
+    del evidence["result"]["verdicts"]
+    with pytest.raises(AuscultError, match=r"result\.verdicts"):
+        draft(evidence)
+
+
+def test_both_readings_of_an_uncertain_date_are_printed(failing: ReportDocument) -> None:
+    assert "2 Aug 2028, by another reading 2 Aug 2026" in failing.html
