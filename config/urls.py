@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("core.urls")),
+    path("", include("models_registry.urls")),
+    path("", include("evaluation.urls")),
+    path("", include("synthetic.urls")),
+    path("", include("governance.urls")),
+]
+handler403 = "core.pages.errors.denied"
+handler404 = "core.pages.errors.not_found"
+handler500 = "core.pages.errors.broken"

@@ -1,0 +1,98 @@
+"""Forms that keep what was typed, and acts that are refused in words.
+
+A view with fields calls :func:`bind` and :func:`attempt`; a view behind a single button calls :func:`perform`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponseRedirect
+
+from core.errors import AuscultError, ConflictError, DeniedError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryLine:
+    """One line of the error summary: what is wrong, what to do, and the field to go to."""
+
+    message: str
+    remedy: str = ""
+    target: str = ""
+
+
+class HouseForm(forms.Form):
+    """A form with an error summary. ``refusal`` is what the service said when it would not."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
+        self.refusal: AuscultError | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the page that shows this form."""
+        if isinstance(self.refusal, DeniedError):
+            return 403
+        if isinstance(self.refusal, ConflictError):
+            return 409
+        return 422 if self.is_bound and (self.refusal or self.errors) else 200
+
+    @property
+    def error_lines(self) -> list[SummaryLine]:
+        lines = [
+            SummaryLine(message=str(message), target="" if name == "__all__" else f"id_{self.add_prefix(name)}")
+            for name, found in self.errors.items()
+            for message in found
+        ]
+        if self.refusal:
+            lines.append(line_of(self.refusal))
+        return lines
+
+
+F = TypeVar("F", bound=HouseForm)
+
+
+def bind(form: type[F], request: HttpRequest, **initial: Any) -> F:
+    """The form with what was sent, or empty when the page is only opened."""
+    if request.method == "POST":
+        return form(request.POST, request.FILES)
+    return form(initial=initial)
+
+
+def line_of(error: AuscultError) -> SummaryLine:
+    """An error of the house as a line of an error summary, with its place."""
+    place = f"{error.place}: " if error.place else ""
+    return SummaryLine(message=f"{place}{error.message}", remedy=error.remedy)
+
+
+def attempt(form: HouseForm, act: Callable[..., T]) -> T | None:
+    """Call ``act`` with the form's values; None when the form is not valid or the service refuses.
+
+    The refusal stays on the form, so that the page shows it above what was typed.
+    """
+    if not form.is_valid():
+        return None
+    try:
+        return act(**form.cleaned_data)
+    except AuscultError as error:
+        form.refusal = error
+        return None
+
+
+def perform(request: HttpRequest, act: Callable[[], Any], *, done: str, back: str) -> HttpResponseRedirect:
+    """Do what a single button stands for, say what happened, and go to ``back``."""
+    try:
+        act()
+    except AuscultError as error:
+        line = line_of(error)
+        messages.error(request, f"{line.message} {line.remedy}".strip())
+    else:
+        messages.success(request, done)
+    return HttpResponseRedirect(back)

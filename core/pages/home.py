@@ -1,0 +1,25 @@
+"""The first page after signing in: what waits for this person, and why."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+
+from core.access import roles_of
+from core.models import Role
+from core.pages.panels import panels_for, queue_for
+from core.pages.readers import HouseRequest
+
+
+def home(request: HouseRequest) -> HttpResponse:
+    """The queue by role. A regulator is taken to the reports; an account without a role is told whom to ask."""
+    roles = roles_of(request.user)
+    if roles == {Role.REGULATOR}:
+        return redirect("reports")
+    if not roles:
+        return render(request, "core/no_role.html")
+    context = {
+        "queue": queue_for(request.user),
+        "panels": panels_for("home", request.user, None),
+    }
+    return render(request, "core/home.html", context)

@@ -1,0 +1,52 @@
+"""The left navigation: seven entries at most, and none that leads to an empty room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from core.access import roles_of
+from core.models import Role, User
+from core.pages.readers import may_read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the navigation. ``current`` is true on its page and on every page below it."""
+
+    label: str
+    href: str
+    icon: str
+    key: str
+    current: bool
+
+
+ENTRIES = (
+    ("Home", "home", "home", "h"),
+    ("Systems", "systems", "system", "s"),
+    ("Audits", "audits", "audit", "a"),
+    ("Cohorts", "cohorts", "cohort", "c"),
+    ("Governance", "reviews", "governance", "g"),
+    ("Reports", "reports", "report", "r"),
+)
+OPEN_TO_REGULATORS = {"reports"}
+
+
+def entries_for(user: User, *, path: str) -> list[Entry]:
+    """What this person may open, in reading order."""
+    everything = may_read(user)
+    entries = []
+    for label, name, icon, key in ENTRIES:
+        if not everything and not (roles_of(user) and name in OPEN_TO_REGULATORS):
+            continue
+        href = reverse(name)
+        current = path == href if name == "home" else path.startswith(href)
+        entries.append(Entry(label=label, href=href, icon=icon, key=key, current=current))
+    return entries
+
+
+def roles_in_words(user: User) -> str:
+    """``Auditor, clinician lead``; or that there is none."""
+    labels = [str(role.label) for role in Role if role in roles_of(user)]
+    return ", ".join(labels).capitalize().replace("Ml ", "ML ") if labels else "No role yet"

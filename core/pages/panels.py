@@ -1,0 +1,68 @@
+"""Where a higher floor adds to a lower floor's page without the lower floor knowing it.
+
+The page of a version is in ``models_registry``; its reviews are in ``governance``. So ``governance`` registers a
+panel for the place ``version``, and the page shows every panel that was registered for it. The queue on the home
+page is made in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from core.models import User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """A section of a page: a template and its context."""
+
+    template: str
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueItem:
+    """One thing that waits for a person: what, why for them, since when, and where to do it."""
+
+    title: str
+    why: str
+    href: str
+    since: datetime
+    tone: str = "waiting"
+    word: str = "To do"
+
+
+PanelMaker = Callable[[User, Any], Panel | None]
+QueueSource = Callable[[User], Iterable[QueueItem]]
+_panels: dict[str, list[PanelMaker]] = {}
+_sources: list[QueueSource] = []
+
+
+def panel(place: str) -> Callable[[PanelMaker], PanelMaker]:
+    """Decorator: show this panel at ``place``, in the order of registration."""
+
+    def add(maker: PanelMaker) -> PanelMaker:
+        _panels.setdefault(place, []).append(maker)
+        return maker
+
+    return add
+
+
+def queue_source(source: QueueSource) -> QueueSource:
+    """Decorator: ask this function what waits for a person."""
+    _sources.append(source)
+    return source
+
+
+def panels_for(place: str, user: User, subject: Any) -> list[Panel]:
+    """Every panel for this place that has something to show."""
+    made = (maker(user, subject) for maker in _panels.get(place, []))
+    return [item for item in made if item is not None]
+
+
+def queue_for(user: User) -> list[QueueItem]:
+    """Everything that waits for a person, longest wait first."""
+    return sorted((item for source in _sources for item in source(user)), key=lambda item: item.since)

@@ -1,0 +1,74 @@
+"""Who may open which pages. Everyone with a role reads; a regulator reads what was issued to the outside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import render
+
+from core.access import can, check_role, roles_of
+from core.errors import AuscultError, DeniedError, NotFoundError
+from core.models import Role, User
+
+log = logging.getLogger(__name__)
+View = Callable[..., HttpResponseBase]
+
+
+class HouseRequest(HttpRequest):
+    """A request of somebody who is signed in: the middleware lets nobody else reach a view of the house."""
+
+    user: User  # type: ignore[assignment]
+
+
+INSIDERS = tuple(role for role in Role if role != Role.REGULATOR)
+
+
+def check_may_read(user: User) -> None:
+    """Raise unless the person has a role in the house: a regulator's account opens reports and bundles only."""
+    if roles_of(user) == {Role.REGULATOR}:
+        raise DeniedError(
+            "A regulator's account opens issued reports and bundles only.",
+            remedy="Open Reports. What a report states can be verified there offline.",
+        )
+    check_role(user, *INSIDERS, to="open this page")
+
+
+def check_may_read_issued(user: User) -> None:
+    check_role(user, *Role, to="open this page")
+
+
+def may_read(user: User) -> bool:
+    return bool(can(check_may_read, user))
+
+
+def _guarded(check: Callable[[User], None]) -> Callable[[View], View]:
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            try:
+                check(request.user)  # type: ignore[arg-type]
+                return view(request, *args, **kwargs)
+            except DeniedError as denial:
+                raise PermissionDenied(denial) from denial
+            except NotFoundError as missing:
+                raise Http404(missing) from missing
+            except AuscultError as error:
+                log.warning("%s: %s", request.path, error)
+                return render(request, "core/refused.html", {"error": error}, status=500)
+
+        return guarded
+
+    return decorate
+
+
+reads = _guarded(check_may_read)
+"""View decorator: anyone with a role but regulator. Denials and missing things become 403 and 404 with words, and
+what else the house refuses while a page is made (evidence changed on disk, say) becomes a page that says so."""
+
+reads_issued = _guarded(check_may_read_issued)
+"""View decorator: anyone with a role, regulators included."""

@@ -1,0 +1,73 @@
+"""What evaluation adds to pages of the registry, and asks of a person on the home page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.urls import reverse
+
+from core.access import can
+from core.models import User
+from core.pages.panels import Panel, QueueItem, panel, queue_source
+from evaluation.access import check_may_approve_protocol, check_may_audit
+from evaluation.selectors import list_runs, protocols_awaiting, runs_failed, runs_of_version
+from evaluation.services.runs import AUDITABLE
+from models_registry.models import CohortVersion, ModelVersion
+
+RUNS_SHOWN = 20
+LATEST_SHOWN = 5
+
+
+@panel("version")
+def audits_of_version(user: User, version: ModelVersion) -> Panel:
+    runs = list(runs_of_version(version)[:RUNS_SHOWN])
+    return Panel(template="evaluation/_version_runs.html", context={"version": version, "runs": runs})
+
+
+@panel("version-actions")
+def request_audit_of_version(user: User, version: ModelVersion) -> Panel | None:
+    if version.status not in AUDITABLE:
+        return None
+    context = {
+        "permission": can(check_may_audit, user),
+        "href": f"{reverse('audit-new')}?version={version.pk}",
+        "label": "Request an audit",
+        "kind": "primary",
+    }
+    return Panel(template="components/panel_action.html", context=context)
+
+
+@panel("home")
+def latest_audits(user: User, subject: None) -> Panel | None:
+    """What happened last, for whoever has nothing to do: a way into the house."""
+    runs = list(list_runs()[:LATEST_SHOWN])
+    return Panel(template="evaluation/_latest_runs.html", context={"runs": runs}) if runs else None
+
+
+@panel("cohort")
+def audits_of_cohort(user: User, version: CohortVersion) -> Panel | None:
+    runs = list(list_runs().filter(cohort=version)[:RUNS_SHOWN])
+    return Panel(template="evaluation/_cohort_runs.html", context={"runs": runs}) if runs else None
+
+
+@queue_source
+def protocols_and_failures(user: User) -> Iterator[QueueItem]:
+    if can(check_may_approve_protocol, user):
+        for protocol in protocols_awaiting():
+            yield QueueItem(
+                title=f"Approve the protocol {protocol.name}",
+                why=f"{protocol.locked_by} locked it. No audit may use it before a chair approves it.",
+                href=reverse("protocol", args=[protocol.pk]),
+                since=protocol.locked_at,
+                word="To approve",
+            )
+    if can(check_may_audit, user):
+        for run in runs_failed():
+            yield QueueItem(
+                title=f"Audit of {run.version} did not finish",
+                why=run.error or "The worker gave no reason.",
+                href=reverse("audit", args=[run.pk]),
+                since=run.finished_at or run.requested_at,
+                tone="insufficient",
+                word="Did not finish",
+            )

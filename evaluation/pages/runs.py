@@ -1,0 +1,116 @@
+"""Audits: the list, a request, one run while it works and when it is done."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from core.access import can
+from core.pages.forms import HouseForm, attempt, bind, perform
+from core.pages.panels import panels_for
+from core.pages.readers import HouseRequest, reads
+from evaluation import selectors
+from evaluation.access import check_may_audit, check_may_steer_run
+from evaluation.models import AuditRun
+from evaluation.pages.results import result_context
+from evaluation.services.runs import cancel_run, request_audit, resume_run
+
+PAGE_SIZE = 50
+POLL_SECONDS = (2, 2, 2, 3, 3, 5, 5, 8, 10)
+"""How long to wait before each question about a run; the last figure for all that follow."""
+
+
+class AuditForm(HouseForm):
+    version: Any = forms.ModelChoiceField(queryset=None, label="Model version", empty_label="Choose a version")
+    cohort: Any = forms.ModelChoiceField(queryset=None, empty_label="Choose a cohort")
+    protocol: Any = forms.ModelChoiceField(
+        queryset=None,
+        empty_label="Choose a protocol",
+        help_text="Only approved protocols: the rules stand before the run.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields: dict[str, Any] = self.fields
+        fields["version"].queryset = selectors.auditable_versions()
+        fields["cohort"].queryset = selectors.auditable_cohorts()
+        fields["protocol"].queryset = selectors.usable_protocols()
+
+
+@require_safe
+@reads
+def run_list(request: HouseRequest) -> HttpResponse:
+    context = {
+        "page": Paginator(selectors.list_runs(), PAGE_SIZE).get_page(request.GET.get("page")),
+        "awaiting": selectors.protocols_awaiting().count(),
+        "may_audit": can(check_may_audit, request.user),
+    }
+    return render(request, "evaluation/runs.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@reads
+def run_new(request: HouseRequest) -> HttpResponse:
+    form = bind(AuditForm, request, version=request.GET.get("version"))
+    run = attempt(form, partial(request_audit, by=request.user))
+    if run:
+        return redirect("audit", pk=run.pk)
+    context = {"form": form, "permission": can(check_may_audit, request.user)}
+    return render(request, "evaluation/run_new.html", context, status=form.status)
+
+
+def _progress_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
+    asked = int(request.GET["n"]) if request.GET.get("n", "").isdecimal() else 0
+    return {
+        "run": run,
+        "progress": selectors.progress_of(run),
+        "active": run.status in selectors.ACTIVE,
+        "next_question": asked + 1,
+        "wait_seconds": POLL_SECONDS[min(asked, len(POLL_SECONDS) - 1)],
+        "may_steer": can(check_may_steer_run, request.user, run),
+    }
+
+
+@require_safe
+@reads
+def run_detail(request: HouseRequest, pk: int) -> HttpResponse:
+    """One run: live progress until it is done, then what it found."""
+    run = selectors.get_run(pk)
+    context = _progress_context(request, run) | {"panels": panels_for("run", request.user, run)}
+    if run.status == "done":
+        context |= result_context(request, run)
+    return render(request, "evaluation/run.html", context)
+
+
+@require_safe
+@reads
+def run_progress(request: HouseRequest, pk: int) -> HttpResponse:
+    """The part that is asked for again and again. When the run has ended, the whole page is loaded instead."""
+    run = selectors.get_run(pk)
+    context = _progress_context(request, run)
+    response = render(request, "evaluation/_progress.html", context)
+    if not context["active"] and request.headers.get("HX-Request"):
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_POST
+@reads
+def run_cancel(request: HouseRequest, pk: int) -> HttpResponse:
+    act = partial(cancel_run, run=selectors.get_run(pk), by=request.user)
+    done = "The audit was cancelled. What was done is kept, and it can be resumed."
+    return perform(request, act, done=done, back=reverse("audit", args=[pk]))
+
+
+@require_POST
+@reads
+def run_resume(request: HouseRequest, pk: int) -> HttpResponse:
+    act = partial(resume_run, run=selectors.get_run(pk), by=request.user)
+    return perform(request, act, done="The audit goes on where it stopped.", back=reverse("audit", args=[pk]))

@@ -1,0 +1,54 @@
+"""Metrics and groups in a reader's words, from what the suites declare of themselves."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from django import template
+
+from core.templatetags.figures import count, estimate, rate
+from evaluation.engine.registry import SUITES, MetricInfo, MetricKind
+
+register = template.Library()
+
+
+@cache
+def _metrics() -> dict[str, MetricInfo]:
+    return {name: info for _, suite in SUITES for name, info in suite.metrics.items()}
+
+
+@register.filter
+def metric_title(name: str | None) -> str:
+    """``tpr`` as ``sensitivity``; a metric of a suite that is no longer installed by its own name."""
+    info = _metrics().get(name or "")
+    return info.title if info else (name or "").replace("_", " ")
+
+
+@register.filter
+def accepts(criterion: dict[str, Any]) -> str:
+    """What a criterion or a verdict's record accepts: ``within ±.10`` for a difference, else ``at least .80``."""
+    info, margin = _metrics().get(criterion.get("metric", "")), rate(criterion.get("margin"), 2)
+    if info and info.kind is MetricKind.GAP:
+        return f"within ±{margin}"
+    return f"{str(criterion.get('direction', '')).replace('_', ' ')} {margin}"
+
+
+@register.filter
+def measured(item: Any) -> str:
+    """The value of a measurement with its interval; a count as a count."""
+    if item.value is not None and item.detail.get("method") == "count":
+        return count(item.value)
+    return estimate(item.value, item.low, item.high, 3)
+
+
+@register.filter
+def group_title(name: str | None) -> str:
+    """``F & >=80`` as ``F & ≥80``."""
+    return (name or "").replace(">=", "≥").replace("<=", "≤")
+
+
+@register.filter
+def pair_title(groups: list[str] | None) -> str:
+    """The groups of a comparison: ``≥60 vs 40-59``."""
+    return group_title(" vs ".join(groups or []))

@@ -1,0 +1,1 @@
+"""Pages of reviews, reports and bundles."""

@@ -1,0 +1,112 @@
+"""What governance adds to the pages of audits and versions, and asks of a person on the home page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.urls import reverse
+
+from core.access import Permission, can
+from core.models import User
+from core.pages.panels import Panel, QueueItem, panel, queue_source
+from evaluation.models import AuditRun, Outcome, RunStatus
+from evaluation.selectors import list_runs
+from governance import selectors
+from governance.access import check_may_issue, check_may_open_review
+from governance.models import Bundle, Report
+from governance.pages.documents import title_of
+from governance.reports.base import REPORTS
+from models_registry.models import ModelVersion, VersionStatus
+
+OUTCOME_TONES = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.INSUFFICIENT: "insufficient"}
+
+
+def _may_open(user: User, run: AuditRun) -> Permission:
+    allowed = can(check_may_open_review, user)
+    if allowed and run.version.status != VersionStatus.IN_AUDIT:
+        state = run.version.get_status_display().lower()
+        return Permission(allowed=False, reason=f"The version is {state}; a review is opened while it is in audit.")
+    return allowed
+
+
+def _reports(rows: list[Report]) -> list[dict[str, Any]]:
+    return [{"report": row, "title": title_of(row.kind)} for row in rows]
+
+
+@panel("run")
+def next_steps(user: User, run: AuditRun) -> Panel | None:
+    """Reviews and reports of a finished audit, and what can be done with it now."""
+    if run.status != RunStatus.DONE:
+        return None
+    reports = selectors.reports_list(run=run)
+    context = {
+        "run": run,
+        "reviews": list(selectors.reviews().filter(run=run)),
+        "reports": _reports(reports),
+        "waiting": any(report.status == Report.Status.QUEUED for report in reports),
+        "kinds": [{"key": key, "title": kind.title} for key, kind in REPORTS],
+        "may_open": _may_open(user, run),
+        "may_issue": can(check_may_issue, user),
+    }
+    return Panel(template="governance/_run_next.html", context=context)
+
+
+@panel("version")
+def decisions(user: User, version: ModelVersion) -> Panel:
+    context = {
+        "reviews": list(selectors.reviews().filter(version=version)),
+        "reports": _reports([row for row in selectors.reports_list() if row.version_id == version.pk]),
+    }
+    return Panel(template="governance/_version_decisions.html", context=context)
+
+
+@queue_source
+def votes_and_reviews(user: User) -> Iterator[QueueItem]:
+    for row in selectors.open_reviews_for(user):
+        if row.may_vote:
+            yield QueueItem(
+                title=f"Vote on {row.review.version}",
+                why=f"{row.review.opened_by} opened the review; {row.tally.approve + row.tally.reject} of at least "
+                f"{row.tally.quorum} votes are cast.",
+                href=reverse("review", args=[row.review.pk]),
+                since=row.review.opened_at,
+                tone="working",
+                word="To vote",
+            )
+    if can(check_may_open_review, user):
+        for run in list_runs().filter(
+            status=RunStatus.DONE, version__status=VersionStatus.IN_AUDIT, reviews__isnull=True
+        ):
+            yield QueueItem(
+                title=f"Open a review of {run.version}",
+                why=f"Its audit by {run.protocol.name} is done: {Outcome(run.outcome).label.lower()}.",
+                href=reverse("audit", args=[run.pk]),
+                since=run.finished_at or run.requested_at,
+                tone=OUTCOME_TONES[Outcome(run.outcome)],
+                word=str(Outcome(run.outcome).label),
+            )
+    if can(check_may_issue, user):
+        yield from _failed_documents(user)
+
+
+def _failed_documents(user: User) -> Iterator[QueueItem]:
+    for report in Report.objects.filter(status=Report.Status.FAILED, issued_by=user).select_related("version__system"):
+        yield QueueItem(
+            title=f"{title_of(report.kind)} of {report.version} was not written",
+            why=report.error or "The worker gave no reason.",
+            href=reverse("audit", args=[report.run_id]),
+            since=report.issued_at,
+            tone="fail",
+            word="Failed",
+        )
+    failed = Bundle.objects.filter(status=Bundle.Status.FAILED, issued_by=user)
+    for bundle in failed.select_related("review__version__system"):
+        yield QueueItem(
+            title=f"The bundle of {bundle.review.version} was not built",
+            why=bundle.error or "The worker gave no reason.",
+            href=reverse("review", args=[bundle.review_id]),
+            since=bundle.issued_at,
+            tone="fail",
+            word="Failed",
+        )

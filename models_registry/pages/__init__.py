@@ -1,0 +1,1 @@
+"""Pages of systems, versions, cohorts and imports."""

@@ -1,0 +1,105 @@
+"""Every address of the house, by what it needs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from django.urls import reverse
+
+
+def pages(house: SimpleNamespace) -> list[str]:
+    """Pages for everyone of the house: HTML, by GET."""
+    slug = house.system.slug
+    return [
+        reverse("systems"),
+        reverse("system-new"),
+        reverse("system", args=[slug]),
+        reverse("version-new", args=[slug]),
+        reverse("version", args=[slug, house.version.pk]),
+        reverse("version", args=[slug, house.candidate.pk]),
+        reverse("cohorts"),
+        reverse("import-new"),
+        reverse("import", args=[house.blocked.pk]),
+        reverse("import", args=[house.ready.pk]),
+        reverse("import", args=[house.reading.pk]),
+        reverse("cohort", args=[house.cohort.cohort.slug]),
+        reverse("cohort-version", args=[house.real.cohort.slug, house.real.pk]),
+        reverse("audits"),
+        reverse("audit-new"),
+        reverse("audit", args=[house.fail.pk]),
+        reverse("audit", args=[getattr(house, "pass").pk]),
+        reverse("audit", args=[house.short.pk]),
+        reverse("audit", args=[house.running.pk]),
+        reverse("audit", args=[house.broken.pk]),
+        reverse("audit-chart-table", args=[house.fail.pk, 0]),
+        reverse("protocols"),
+        reverse("protocol-new"),
+        reverse("protocol", args=[house.protocol.pk]),
+        reverse("protocol", args=[house.waiting.pk]),
+        reverse("reviews"),
+        reverse("review", args=[house.review.pk]),
+        reverse("review", args=[house.decided.pk]),
+        reverse("ledger"),
+    ]
+
+
+def parts(house: SimpleNamespace) -> list[str]:
+    """Fragments, pictures and files for everyone of the house."""
+    return [
+        reverse("audit-progress", args=[house.running.pk]),
+        reverse("import-progress", args=[house.reading.pk]),
+        reverse("audit-csv", args=[house.fail.pk]),
+        reverse("audit-evidence", args=[house.fail.pk]),
+        reverse("audit-chart", args=[house.fail.pk, 0]),
+    ]
+
+
+def issued(house: SimpleNamespace) -> list[str]:
+    """What regulators may open too."""
+    return [
+        reverse("reports"),
+        reverse("report-download", args=[house.report.pk, "pdf"]),
+        reverse("report-download", args=[house.report.pk, "json"]),
+        reverse("bundle-download", args=[house.bundle.pk]),
+    ]
+
+
+def acts(house: SimpleNamespace) -> list[str]:
+    """Addresses that only take a POST."""
+    return [
+        reverse("import-mapping", args=[house.blocked.pk]),
+        reverse("import-confirm", args=[house.ready.pk]),
+        reverse("import-discard", args=[house.ready.pk]),
+        reverse("audit-cancel", args=[house.running.pk]),
+        reverse("audit-resume", args=[house.broken.pk]),
+        reverse("protocol-approve", args=[house.waiting.pk]),
+        reverse("review-open", args=[house.short.pk]),
+        reverse("report-request", args=[house.fail.pk]),
+        reverse("bundle-request", args=[house.decided.pk]),
+        reverse("ledger-verify"),
+    ]
+
+
+def unknown() -> list[str]:
+    """Well-formed addresses of things that do not exist, or belong to something else."""
+    return [
+        "/systems/nobody/",
+        "/systems/nobody/versions/new/",
+        "/systems/chest-model/versions/9999/",
+        "/systems/text-mined-labels/versions/1/",
+        "/cohorts/nobody/",
+        "/cohorts/emergency-department-2024/1/",
+        "/cohorts/~import/9999/",
+        "/audits/9999/",
+        "/audits/9999/progress/",
+        "/audits/9999/measurements.csv",
+        "/audits/9999/evidence.json",
+        "/audits/1/charts/999.svg",
+        "/audits/1/charts/0.svg?theme=neon",
+        "/audits/protocols/9999/",
+        "/governance/reviews/9999/",
+        "/reports/9999/pdf/",
+        "/reports/1/exe/",
+        "/reports/bundles/9999/download/",
+        "/nowhere/",
+    ]

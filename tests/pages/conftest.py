@@ -1,0 +1,44 @@
+"""A furnished house, and a browser for each person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from tests.pages import scene
+
+
+@pytest.fixture(autouse=True)
+def own_home(settings: Any, tmp_path: Path) -> Iterator[None]:
+    """A store and an upload folder of the test's own, and no chart of another test's run."""
+    settings.AUSCULT_HOME = tmp_path
+    settings.MEDIA_ROOT = tmp_path / "uploads"
+    settings.AUSCULT_IMPORT_ROOTS = [tmp_path / "sources", tmp_path / "uploads"]
+    settings.STATIC_ROOT = tmp_path / "static"
+    settings.STATIC_ROOT.mkdir()
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def house(db: None) -> SimpleNamespace:
+    return SimpleNamespace(**scene.house())
+
+
+@pytest.fixture
+def sign_in(db: None) -> Callable[[str], Client]:
+    """``sign_in("amir")`` gives a client that is signed in as this person."""
+
+    def as_person(username: str) -> Client:
+        client = Client()
+        client.force_login(scene.person(username))
+        return client
+
+    return as_person

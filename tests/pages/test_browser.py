@@ -1,0 +1,162 @@
+"""What only a browser can tell: nothing scrolls sideways, the policy holds, pages live and work without a mouse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pages.scene import PASSWORD
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FILL = "import django; django.setup(); from tests.pages.scene import house; house()"
+PAGES = (
+    "/", "/systems/", "/systems/chest-model/", "/systems/chest-model/versions/1/", "/systems/~new/", "/cohorts/",
+    "/cohorts/simulated-chest-cohort/", "/cohorts/~import/", "/cohorts/~import/1/", "/audits/", "/audits/new/",
+    "/audits/1/", "/audits/3/", "/audits/4/", "/audits/5/", "/audits/protocols/", "/audits/protocols/1/",
+    "/audits/protocols/new/",
+    "/governance/", "/governance/reviews/1/", "/governance/reviews/2/", "/governance/ledger/", "/reports/",
+)  # fmt: skip
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on the PATH"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A furnished house behind a real web server, in a home folder of its own."""
+    home = tmp_path_factory.mktemp("house")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "AUSCULT_HOME": str(home),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "AUSCULT_REDIS_URL": "memory://",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    for command in (["manage.py", "migrate", "--verbosity", "0"], ["-c", FILL]):
+        subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True, capture_output=True)
+    serve = [sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "4"]
+    server = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the web server did not start")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def open_as(browser: Any, address: str, username: str, *, width: int = 1440, **options: Any) -> tuple[Any, list[str]]:
+    """A page signed in by the form, and everything the console complains of from then on."""
+    page = browser.new_context(viewport={"width": width, "height": 800}, **options).new_page()
+    complaints: list[str] = []
+    page.on("console", lambda told: complaints.append(told.text) if told.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{address}/sign-in/")
+    page.fill("#id_username", username)
+    page.fill("#id_password", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}/")
+    return page, complaints
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_no_page_scrolls_sideways_or_breaks_the_policy(browser: Any, address: str, width: int) -> None:
+    page, complaints = open_as(browser, address, "elena", width=width)
+    for url in PAGES:
+        page.goto(address + url)
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert beyond <= 0, url
+    assert complaints == []
+
+
+def test_the_folded_navigation_opens_without_a_script(browser: Any, address: str) -> None:
+    page, _ = open_as(browser, address, "elena", width=360, java_script_enabled=False)
+    audits = page.locator(".topbar").get_by_role("link", name="Audits")
+    assert not audits.is_visible()
+    page.get_by_text("Menu", exact=True).click()
+    audits.click()
+    assert page.url == f"{address}/audits/"
+
+
+def test_progress_asks_again_by_itself(browser: Any, address: str) -> None:
+    page, complaints = open_as(browser, address, "amir")
+    page.goto(f"{address}/audits/4/")
+    with page.expect_response(lambda answer: "/audits/4/progress/?n=1" in answer.url, timeout=8000) as first:
+        pass
+    assert first.value.status == 200
+    assert page.locator("progress").count() == 1
+    assert complaints == []
+
+
+def test_the_numbers_behind_a_chart_come_on_demand(browser: Any, address: str) -> None:
+    page, complaints = open_as(browser, address, "mina")
+    page.goto(f"{address}/audits/1/")
+    page.get_by_text("Show as table").first.click()
+    page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
+    assert complaints == []
+
+
+def test_the_first_tab_skips_to_the_content(browser: Any, address: str) -> None:
+    page, _ = open_as(browser, address, "mina")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_keys_open_the_shortcuts_and_lead_to_rooms(browser: Any, address: str) -> None:
+    page, _ = open_as(browser, address, "mina")
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("a")
+    page.wait_for_url(f"{address}/audits/")
+
+
+def test_an_error_summary_takes_the_focus_and_leads_to_the_field(browser: Any, address: str) -> None:
+    page, _ = open_as(browser, address, "elena")
+    page.goto(f"{address}/systems/~new/")
+    page.get_by_role("button", name="Register the system").click()
+    assert page.evaluate("document.activeElement.className") == "error-summary"
+    page.locator(".error-summary").get_by_role("link").first.click()
+    assert page.evaluate("document.activeElement.id") == "id_name"
+
+
+def test_the_chosen_theme_is_there_on_the_first_paint(browser: Any, address: str) -> None:
+    page, _ = open_as(browser, address, "mina", color_scheme="light")
+    page.locator(".sidebar").get_by_role("button", name="Dark").click()
+    page.wait_for_load_state()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"
