@@ -25,7 +25,7 @@ def _secret_key() -> str:
         raise EnvironmentProblemError("AUSCULT_SECRET_KEY is not set.", remedy="Set it to 50 random characters.")
     path = AUSCULT_HOME / "secret-key"
     if not path.exists():
-        AUSCULT_HOME.mkdir(parents=True, exist_ok=True)
+        AUSCULT_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:
@@ -127,6 +127,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
+CSRF_FAILURE_VIEW = "core.pages.errors.form_expired"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = os.environ.get("AUSCULT_TIME_ZONE", "UTC")
@@ -192,14 +193,17 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 24 * 3600}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
+SWEEP_SECONDS = float(os.environ.get("AUSCULT_SWEEP_SECONDS", "30"))
 CELERY_BEAT_SCHEDULE = {
-    "requeue-expired-leases": {
-        "task": "evaluation.tasks.requeue_expired",
-        "schedule": float(os.environ.get("AUSCULT_SWEEP_SECONDS", "30")),
-    },
+    f"{app}-sweep": {"task": f"{app}.tasks.sweep", "schedule": SWEEP_SECONDS}
+    for app in ("models_registry", "evaluation", "synthetic", "governance")
 }
 # A worker that has not renewed its lease for this long is taken for dead.
 AUSCULT_LEASE_SECONDS = int(os.environ.get("AUSCULT_LEASE_SECONDS", "120"))
+# Folders on the server whose files a page may be told to read, separated by the system's path separator.
+AUSCULT_IMPORT_ROOTS = [
+    Path(folder).resolve() for folder in os.environ.get("AUSCULT_IMPORT_ROOTS", "").split(os.pathsep) if folder
+] + [AUSCULT_HOME / name for name in ("sources", "uploads", "scratch", "cache")]
 AUSCULT_DEVICE = os.environ.get("AUSCULT_DEVICE", "auto")
 
 LOGGING = {

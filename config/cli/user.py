@@ -1,0 +1,67 @@
+"""``auscult user``: the people of an installation."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def user() -> None:
+    """People and their roles."""
+
+
+@user.command()
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, required=True, help="Role to grant; may be given several times.")
+@click.option("--full-name", default="", help="First and last name, shown on pages and in reports.")
+@click.password_option(help="Asked for when it is not given.")
+def add(name: str, roles: tuple[str, ...], full_name: str, password: str) -> None:
+    """Add a person with one or more roles."""
+    from config.cli import open_installation
+    from core.errors import ConflictError, NotFoundError
+
+    open_installation()
+    from django.contrib.auth.password_validation import validate_password
+    from django.core.exceptions import ValidationError
+    from django.db import transaction
+
+    from core import ledger
+    from core.models import Role, RoleGrant, User
+
+    unknown = set(roles) - set(Role.values)
+    if unknown:
+        raise NotFoundError(
+            f"There is no role called {', '.join(sorted(unknown))}.",
+            remedy=f"Use some of: {', '.join(Role.values)}.",
+        )
+    if User.objects.filter(username=name).exists():
+        raise ConflictError(f"There is already a user called '{name}'.", remedy="Choose another user name.")
+    first, _, last = full_name.partition(" ")
+    person = User(username=name, first_name=first, last_name=last)
+    try:
+        person.clean_fields(exclude={"password"})
+        if name == "system":
+            raise ValidationError("reserved")
+    except ValidationError as error:
+        raise ConflictError(
+            f"'{name}' cannot be a user name.",
+            remedy="Use up to 150 letters, digits and @ . + - _; 'system' stands for the platform itself.",
+        ) from error
+    try:
+        validate_password(password, person)
+    except ValidationError as error:
+        raise ConflictError(
+            " ".join(error.messages), remedy="Choose a longer password, for example four random words."
+        ) from error
+    person.set_password(password)
+    with transaction.atomic():
+        person.save()
+        for role in sorted(set(roles)):
+            RoleGrant.objects.create(user=person, role=role)
+            ledger.record(
+                actor="system",
+                act="role.granted",
+                subject=("User", person.pk),
+                payload={"user": name, "role": role},
+            )
+    click.echo(f"Added {name}: {', '.join(sorted(set(roles)))}.")

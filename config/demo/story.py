@@ -1,0 +1,278 @@
+"""The main job, told once: every step through the services and the workers, and none of them twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from config.demo.display import DemoResult, Display, JudgedRun
+from config.embedded.stack import Stack
+
+TRAINING_PATIENTS = 2000
+SHARE_ERASED = 0.5
+NIH = "NIH text-mined chest X-ray labels"
+REFERENCE = "Reference multimodal chest model"
+BIASED, TWIN = "1.0-biased", "1.1"
+HELD_OUT = "Simulated held-out patients"
+TRAINING = {
+    BIASED: "Simulated training patients, labels as recorded (planted underdiagnosis)",
+    TWIN: "Simulated training patients, labels as they are",
+}
+
+
+def tell_story(*, stack: Stack, display: Display, patients: int) -> DemoResult:
+    """Run the main job in the home folder of ``stack``; what an earlier call finished is not done again."""
+    import django
+
+    django.setup()
+    from config.demo.people import demo_password, ensure_people
+    from config.demo.waiting import Waiter
+
+    password = demo_password(stack.home)
+    story = _Story(
+        home=stack.home,
+        people=ensure_people(password),
+        wait=Waiter(supervisor=stack.supervisor, display=display),
+        display=display,
+    )
+    nih = story.audit_recorded_system()
+    twins = story.audit_reference_model(patients=patients)
+    return story.decide(nih=nih, twins=twins, password=password)
+
+
+class _Story:
+    def __init__(self, *, home: Path, people: dict[str, Any], wait: Any, display: Display) -> None:
+        self.home, self.people, self.wait, self.display = home, people, wait, display
+
+    # a. A real system on real data
+
+    def audit_recorded_system(self) -> Any:
+        """Register the NIH labeller and 4,376 real studies, and request the audit. The workers begin at once."""
+        from evaluation.engine.protocol import bundled_source
+        from models_registry.cohorts import write_nih_expert_cohort
+
+        self.display.say("a. A real system on real data: the NIH labeller against expert radiologists")
+        files = write_nih_expert_cohort(self.home / "sources" / "nih")
+        system = self._system(
+            NIH,
+            provider="National Institutes of Health (labels mined from reports)",
+            purpose="Label chest radiographs with findings mined from their text reports, for research and training.",
+            risk="Not placed on the market as a device; audited as an example of a recorded system.",
+        )
+        cohort = self._cohort("NIH ChestX-ray14 studies with expert labels", files)
+        version = self._recorded_version(system, files.predictions)
+        protocol = self._protocol(bundled_source("nih-labels-v1"))
+        return self._run(version, cohort, protocol)
+
+    def _recorded_version(self, system: Any, predictions: Path) -> Any:
+        from models_registry.services.versions import register_version
+
+        if existing := system.versions.filter(label="2017").first():
+            return existing
+        folder = self.home / "sources" / "nih-predictions"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        shutil.copy(predictions, folder / "predictions.parquet")
+        return register_version(
+            system=system,
+            label="2017",
+            adapter="recorded",
+            folder=folder,
+            notes="Prediction log.",
+            by=self.people["elena"],
+        )
+
+    def _cohort(self, name: str, files: Any) -> Any:
+        from models_registry.models import CohortImport, CohortVersion
+        from models_registry.services.cohorts import confirm_import, start_import
+
+        if existing := CohortVersion.objects.filter(cohort__name=name).first():
+            return existing
+        row = start_import(
+            name=name,
+            description=files.description,
+            simulated=False,
+            source_path=files.cohort,
+            source=files.source,
+            licence=files.licence,
+            by=self.people["elena"],
+        )
+        self.wait.until([row], done={CohortImport.Status.READY}, title=lambda _: "Reading the real cohort")
+        for problem in row.inspection["problems"]:
+            self.display.warn(f"{problem['message']} (row {problem['row']})" if problem["row"] else problem["message"])
+        confirm_import(cohort_import=row, by=self.people["elena"])
+        self.wait.until([row], done={CohortImport.Status.REGISTERED}, title=lambda _: "Registering the real cohort")
+        return row.result
+
+    # b. A model that is really run
+
+    def audit_reference_model(self, *, patients: int) -> list[Any]:
+        """Simulate cohorts, train the biased model and its twin, and request both audits."""
+        from evaluation.engine.protocol import bundled_source
+
+        self.display.say(
+            "b. A model that is really run: the reference model with a planted underdiagnosis, and its twin"
+        )
+        cohorts = self._generations(patients)
+        system = self._system(
+            REFERENCE,
+            provider="Auscult project",
+            purpose="Score four chest findings from image, indication, labs and demographics, to support radiologists.",
+            risk="Test subject of this platform; not a medical device.",
+        )
+        versions = self._trainings(system, cohorts)
+        protocol = self._protocol(bundled_source("reference-model-v1"))
+        return [self._run(version, cohorts[HELD_OUT], protocol) for version in versions]
+
+    def _generations(self, patients: int) -> dict[str, Any]:
+        from models_registry.models import JobStatus
+        from synthetic.models import Generation
+        from synthetic.services import request_generation
+
+        planted = {"attribute": "sex", "value": "F", "share": SHARE_ERASED}
+        orders: dict[str, dict[str, Any]] = {
+            TRAINING[BIASED]: {"patients": TRAINING_PATIENTS, "seed": 11, "underdiagnosis": planted},
+            TRAINING[TWIN]: {"patients": TRAINING_PATIENTS, "seed": 11},
+            HELD_OUT: {"patients": patients, "seed": 12},
+        }
+        rows = [
+            Generation.objects.filter(cohort_name=name).exclude(status=JobStatus.FAILED).first()
+            or request_generation(cohort_name=name, settings=settings, by=self.people["elena"])
+            for name, settings in orders.items()
+        ]
+        self.wait.until(rows, done={JobStatus.DONE}, title=lambda row: row.cohort_name)
+        return {row.cohort_name: row.result for row in rows}
+
+    def _trainings(self, system: Any, cohorts: dict[str, Any]) -> list[Any]:
+        from models_registry.models import JobStatus
+        from models_registry.services.training import request_training
+
+        rows = [
+            system.trainings.filter(version_label=label).exclude(status=JobStatus.FAILED).first()
+            or request_training(
+                system=system,
+                version_label=label,
+                cohort=cohorts[TRAINING[label]],
+                settings={},
+                by=self.people["elena"],
+            )
+            for label in (BIASED, TWIN)
+        ]
+        self.wait.until(rows, done={JobStatus.DONE}, title=lambda row: f"Training {row.version_label}")
+        return [row.result for row in rows]
+
+    # c. Protocol first
+
+    def _system(self, name: str, *, provider: str, purpose: str, risk: str) -> Any:
+        from models_registry.models import AISystem
+        from models_registry.services.systems import create_system
+
+        return AISystem.objects.filter(name=name).first() or create_system(
+            name=name, provider=provider, intended_purpose=purpose, risk_class=risk, by=self.people["elena"]
+        )
+
+    def _protocol(self, source: str) -> Any:
+        """Locked by the auditor, approved by the chair: before any run."""
+        from evaluation.engine import Protocol as Rules
+        from evaluation.models import Protocol
+        from evaluation.services.protocols import approve_protocol, lock_protocol
+
+        protocol = Protocol.objects.filter(digest=Rules.from_yaml(source).digest).first() or lock_protocol(
+            source=source, by=self.people["clara"]
+        )
+        if protocol.status == Protocol.Status.LOCKED:
+            protocol = approve_protocol(protocol=protocol, by=self.people["clara"])
+        return protocol
+
+    def _run(self, version: Any, cohort: Any, protocol: Any) -> Any:
+        from evaluation.models import RunStatus
+        from evaluation.services.runs import request_audit, resume_run
+
+        run = version.runs.filter(cohort=cohort, protocol=protocol).first()
+        if run is None:
+            return request_audit(version=version, cohort=cohort, protocol=protocol, by=self.people["amir"])
+        if run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+            return resume_run(run=run, by=self.people["amir"])
+        return run
+
+    # d. Verdicts and decisions, e. Reports and bundle
+
+    def decide(self, *, nih: Any, twins: list[Any], password: str) -> DemoResult:
+        """Wait for the verdicts, let the committee vote, issue reports and bundles, and verify."""
+        runs = [nih, *twins]
+        self.wait.runs(runs)
+        self.display.say("d. The committee reads the verdicts and votes")
+        reviews = [self._review(run) for run in runs]
+        for review in reviews[1:]:
+            self._vote(review)
+        self.display.say("e. Reports and signed bundles")
+        bundles = self._documents(reviews[1:])
+        path, verification = self._verify(bundles[-1])
+        return DemoResult(
+            bundle=path,
+            verified=verification.ok,
+            verification=[f"{'ok' if check.ok else 'FAILED'}: {check.title}" for check in verification.checks],
+            runs=[self._judged(run) for run in runs],
+            decisions={self._name(review.run): review.get_status_display().lower() for review in reviews},
+            password=password,
+        )
+
+    def _review(self, run: Any) -> Any:
+        from governance.services.reviews import open_review
+
+        return run.reviews.first() or open_review(run=run, by=self.people["clara"])
+
+    def _vote(self, review: Any) -> None:
+        from governance.models import Review, Vote
+        from governance.services.reviews import cast_vote
+
+        approve = review.run.outcome == "pass"
+        choice = Vote.Choice.APPROVE if approve else Vote.Choice.REJECT
+        reason = (
+            "Every primary criterion passes with its interval inside the margin; no group is underdiagnosed."
+            if approve
+            else "One group's findings are missed more often than the protocol allows; patients would be harmed."
+        )
+        for name in ("mina", "tom"):
+            review.refresh_from_db()
+            if review.status == Review.Status.OPEN and not review.votes.filter(voter=self.people[name]).exists():
+                cast_vote(review=review, choice=choice, rationale=reason, by=self.people[name])
+        review.refresh_from_db()
+
+    def _documents(self, reviews: list[Any]) -> list[Any]:
+        from governance.models import Bundle, Report
+        from governance.services.bundles import request_bundle
+        from governance.services.reports import request_report
+
+        clara = self.people["clara"]
+        reports = [
+            review.run.reports.filter(kind=kind).exclude(status=Report.Status.FAILED).first()
+            or request_report(kind=kind, run=review.run, by=clara)
+            for review in reviews
+            for kind in ("annex_iv", "committee_one_pager")
+        ]
+        self.wait.until(reports, done={Report.Status.ISSUED}, title=lambda row: f"{row.kind} of {row.version}")
+        bundles = [
+            review.bundles.exclude(status=Bundle.Status.FAILED).first() or request_bundle(review=review, by=clara)
+            for review in reviews
+        ]
+        self.wait.until(bundles, done={Bundle.Status.ISSUED}, title=lambda row: f"Bundle of {row.review.version}")
+        return bundles
+
+    def _verify(self, bundle: Any) -> tuple[Path, Any]:
+        from governance.bundle.verify import verify_bundle
+
+        path = self.home / "bundles" / bundle.file_name
+        return path, verify_bundle(path)
+
+    def _judged(self, run: Any) -> JudgedRun:
+        return JudgedRun(
+            name=self._name(run),
+            outcome=run.outcome,
+            verdicts=[verdict.detail for verdict in run.verdicts.all()],
+        )
+
+    @staticmethod
+    def _name(run: Any) -> str:
+        return str(run.version)

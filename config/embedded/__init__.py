@@ -1,0 +1,1 @@
+"""Services that Auscult starts by itself, without root and without installing anything."""
