@@ -18,7 +18,7 @@ def check_may_open_review(user: User) -> None:
 
 def check_may_vote(user: User, review: Review) -> None:
     """The review is open; the person is on the committee, had no part in the audit and has not voted."""
-    check_role(user, *VOTERS, to="vote on a review")
+    # What concerns the person comes before their role: it is the reason that no other role would change.
     if review.submitter_id == user.pk:
         raise DeniedError("You submitted this version, so you cannot vote on it.", remedy=ANOTHER)
     if review.runner_id == user.pk:
@@ -27,6 +27,7 @@ def check_may_vote(user: User, review: Review) -> None:
         raise DeniedError(
             "You approved the protocol of this audit, so you cannot vote on what it found.", remedy=ANOTHER
         )
+    check_role(user, *VOTERS, to="vote on a review")
     # Through all(), so that votes that a page has prefetched are not asked for again.
     if any(vote.voter_id == user.pk for vote in review.votes.all()):
         raise DeniedError("You have voted on this review. A vote is never changed.")

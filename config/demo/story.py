@@ -173,7 +173,7 @@ class _Story:
         )
 
     def _protocol(self, source: str) -> Any:
-        """Locked by the auditor, approved by the chair: before any run."""
+        """Locked and approved by the chair, before any run; the auditor requests the runs."""
         from evaluation.engine import Protocol as Rules
         from evaluation.models import Protocol
         from evaluation.services.protocols import approve_protocol, lock_protocol

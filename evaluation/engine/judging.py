@@ -211,7 +211,9 @@ def _statement(test: CriterionTest, item: Contrast | None, outcome: Outcome, lev
     settled = all(test.region.holds(c.low, c.high) for c in test.contrasts)
     if settled:
         return f"Insufficient evidence: {test.wording.subject} cannot be judged in every group: {why}."
-    clause = test.wording.fails(item) if min(test.p_values) < 1 else test.wording.holds(item)
+    # Only what was shown is said: "missed more often" is the wording of a difference that excludes zero.
+    shown = item.low > 0 or item.high < 0
+    clause = test.wording.fails(item) if shown and min(test.p_values) < 1 else test.wording.holds(item)
     if test.region.excludes(item.low, item.high):
         kind = "primary" if test.criterion.primary else "exploratory"
         reach = f"That is beyond the margin, but not more than chance may show among {level.tests} {kind} tests"
