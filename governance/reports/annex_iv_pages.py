@@ -77,9 +77,10 @@ def pages(
         "runs_weights": runs_weights(shown),
         "cohort_tables": cohort_tables(data["cohort"]["summary"]),
         "cohort_facts": _cohort_facts(shown),
-        "protocol_facts": list(flatten(shown["protocol"]["body"], skip=("criteria",))),
+        # What a protocol leaves out has no effect; its rows would only hide the others.
+        "protocol_facts": [row for row in flatten(shown["protocol"]["body"], skip=("criteria",)) if row[1] != ABSENT],
         "execution_facts": list(flatten(shown["execution"])),
-        "cross_checks": [list(flatten(row)) for row in shown["result"].get("cross_checks", [])],
+        "cross_checks": [_cross_check(row) for row in shown["result"].get("cross_checks", [])],
         "notes": shown["result"].get("notes", []),
         "review": _review(context),
         "dates": [_date_row(entry) for entry in _dates(judgements)],
@@ -101,7 +102,14 @@ def flatten(value: Any, *, path: str = "", skip: tuple[str, ...] = ()) -> Iterat
         for position, item in enumerate(value, start=1):
             yield from flatten(item, path=f"{path} {position}")
     else:
-        yield path, _plain(value)
+        yield path, str(value) if path.endswith("seed") else _plain(value)
+
+
+def _cross_check(row: dict[str, Any]) -> str:
+    return (
+        f"The point values of {row['cells']:,} cells were computed again with {row['name']} {row['version']}; "
+        f"the largest difference is {row['largest_difference']:.1g}."
+    )
 
 
 def _plain(value: Any) -> str:
@@ -111,6 +119,8 @@ def _plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(_plain(item) for item in value)
     return str(value)
