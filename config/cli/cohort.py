@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 PROBLEMS_EXIT = 3
+PREVIEW_WIDTH = 24
 
 
 @click.group()
@@ -148,12 +149,12 @@ def _show(found: Inspection) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
+    rows = found.preview.rows[:3]
     preview = Table(title="First rows", title_justify="left")
-    for name, original in zip(found.preview.columns, found.preview.originals, strict=True):
-        title = name if name == original.strip() else f"{name} (from {original.strip()})"
-        preview.add_column(title, overflow="ellipsis", no_wrap=True, max_width=24)
-    for row in found.preview.rows[:5]:
-        preview.add_row(*row)
+    for title in ("Column", "In the file", *(f"Row {n}" for n in range(1, len(rows) + 1))):
+        preview.add_column(title, overflow="fold")
+    for place, (name, original) in enumerate(zip(found.preview.columns, found.preview.originals, strict=True)):
+        preview.add_row(name, original.strip(), *(row[place][:PREVIEW_WIDTH] for row in rows))
     console.print(preview)
     if not found.problems:
         console.print("No problem was found.")
