@@ -126,7 +126,7 @@ def test_who_had_a_part_finds_no_ballot_but_the_reason(house: SimpleNamespace, s
     room = f"/governance/reviews/{house.review.pk}/"
     reasons = {
         "clara": "You approved the protocol of this audit",
-        "amir": "Only people with the role",
+        "amir": "You requested this audit",
         "tom": "You have voted on this review.",
     }
     for username, reason in reasons.items():
