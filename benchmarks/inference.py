@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.result import Target, publish
 from config.embedded.stack import ROOT, Stack
 
-PATIENTS = 1600
+PATIENTS = 6000
 REPEATS = 3
 PORT = 8931
 

@@ -22,7 +22,7 @@ def check_may_audit(user: User) -> None:
 
 
 def check_may_request_audit(user: User, *, version: ModelVersion, protocol: Protocol) -> None:
-    """The requester neither submitted the version nor approved the protocol, and the protocol is approved."""
+    """Submitter, requester and approver of the protocol are three people, and the protocol is approved."""
     check_may_audit(user)
     if version.submitted_by_id == user.pk:
         raise DeniedError(
@@ -38,6 +38,11 @@ def check_may_request_audit(user: User, *, version: ModelVersion, protocol: Prot
         raise DeniedError(
             "You approved this protocol, so you cannot run an audit by it.",
             remedy="Ask another auditor to request the audit.",
+        )
+    if protocol.approved_by_id == version.submitted_by_id:
+        raise DeniedError(
+            "Whoever submitted this version also approved the protocol that would judge it.",
+            remedy="Use a protocol that somebody else approved.",
         )
 
 

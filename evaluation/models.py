@@ -106,6 +106,10 @@ class AuditRun(models.Model):
                 name="run_requester_is_not_protocol_approver",
                 condition=~Q(requested_by=F("protocol_approved_by")),
             ),
+            models.CheckConstraint(
+                name="run_submitter_is_not_protocol_approver",
+                condition=~Q(version_submitted_by=F("protocol_approved_by")),
+            ),
         ]
 
     def __str__(self) -> str:

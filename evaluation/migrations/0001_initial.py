@@ -160,6 +160,10 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('requested_by', models.F('protocol_approved_by')), _negated=True), name='run_requester_is_not_protocol_approver'),
         ),
         migrations.AddConstraint(
+            model_name='auditrun',
+            constraint=models.CheckConstraint(condition=models.Q(('version_submitted_by', models.F('protocol_approved_by')), _negated=True), name='run_submitter_is_not_protocol_approver'),
+        ),
+        migrations.AddConstraint(
             model_name='shard',
             constraint=models.UniqueConstraint(fields=('run', 'index'), name='shard_once'),
         ),

@@ -215,6 +215,16 @@ def test_nobody_audits_what_they_submitted_or_by_rules_they_approved(world: Simp
     assert acts() == []
 
 
+def test_the_submitter_of_a_version_cannot_have_approved_its_rules(world: SimpleNamespace) -> None:
+    people = world.people
+    protocol = make_protocol(people, approved_by=people.elena)
+    with pytest.raises(DeniedError, match="also approved the protocol"):
+        ask(world, people.amir, protocol=protocol)
+    run = a_run(world)
+    with pytest.raises(IntegrityError, match="CHECK|check"), transaction.atomic():
+        AuditRun.objects.filter(pk=run.pk).update(protocol_approved_by=people.elena)
+
+
 @pytest.mark.parametrize("rival", ["version_submitted_by", "protocol_approved_by"])
 def test_the_database_refuses_it_too(world: SimpleNamespace, rival: str) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
