@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core import ledger
-from core.errors import AuscultError
+from core.errors import AuscultError, TransientError
 from evaluation.engine import Assessment, AuditSketch, assess
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.runner import check_contents, merge_all
@@ -42,6 +42,9 @@ def judge(run_id: int) -> None:
     ).get(pk=run_id)
     try:
         _settle(run, token, _assess(run))
+    except TransientError:
+        AuditRun.objects.filter(pk=run_id, judge_token=token).update(judge_token="", judge_expires=None)
+        raise
     except AuscultError as error:
         _fail(run, token, str(error))
         return

@@ -221,7 +221,7 @@ def test_the_submitter_of_a_version_cannot_have_approved_its_rules(world: Simple
     with pytest.raises(DeniedError, match="also approved the protocol"):
         ask(world, people.amir, protocol=protocol)
     run = a_run(world)
-    with pytest.raises(IntegrityError, match="CHECK|check"), transaction.atomic():
+    with pytest.raises(IntegrityError), transaction.atomic():
         AuditRun.objects.filter(pk=run.pk).update(protocol_approved_by=people.elena)
 
 
