@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,11 +69,17 @@ def audit(predictions: Path, given: str, suites: tuple[str, ...], out: Path | No
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     if out is not None:
         write_file(out, text + "\n", force=True)
-    if as_json:
-        click.echo(text)
-    else:
-        show_result(result)
+    _print(text if as_json else shown(result))
     sys.exit(EXIT[result.assessment.outcome.value])
+
+
+def _print(text: str) -> None:
+    """Print all of it. A reader who stops early, such as ``head``, does not change the exit status."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group()
@@ -168,11 +175,17 @@ def write_file(path: Path, text: str, *, force: bool) -> None:
         ) from error
 
 
-def show_result(result: AuditResult) -> None:
-    """Print outcome, statements, table and notes, in that order."""
+def shown(result: AuditResult) -> str:
+    """Outcome, statements, table and notes, in that order."""
     from rich.console import Console
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    with console.capture() as captured:
+        _show_result(console, result)
+    return captured.get().rstrip("\n")
+
+
+def _show_result(console: Console, result: AuditResult) -> None:
     found, cohort = result.assessment, result.cohort
     console.print(HEADLINES[found.outcome.value], style=SHOWN[found.outcome.value][1], markup=False)
     console.print(

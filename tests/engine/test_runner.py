@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -171,6 +172,18 @@ def test_the_command_needs_no_django(files: tuple[Path, Path]) -> None:
     ran = subprocess.run([sys.executable, "-c", code, *map(str, files)], capture_output=True, text=True, check=False)
     assert ran.returncode == 1, ran.stderr
     assert "✖ Fail" in ran.stdout
+
+
+def test_a_reader_who_stops_early_does_not_change_the_exit_status(files: tuple[Path, Path]) -> None:
+    """``auscult audit ... | head``: the pipe is closed before anything is printed; the verdict stays insufficient."""
+    small = files[0].with_name("small.csv")
+    pd.read_csv(files[0]).head(40).to_csv(small, index=False)
+    command = [sys.executable, "-m", "config.cli", "audit", "--predictions", str(small), "--protocol", str(files[1])]
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (2, "")
 
 
 def test_a_drafted_protocol_fits_its_file_and_is_not_overwritten(files: tuple[Path, Path], tmp_path: Path) -> None:
