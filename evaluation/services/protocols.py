@@ -24,20 +24,13 @@ def lock_protocol(*, source: str, by: User) -> Protocol:
     """
     check_may_lock_protocol(by)
     rules = Rules.from_yaml(source)
-    known = Protocol.objects.filter(digest=rules.digest).first()
-    if known:
+    facts = {"name": rules.name, "title": rules.title, "source": source, "body": rules.to_dict(), "locked_by": by}
+    protocol, new = Protocol.objects.get_or_create(digest=rules.digest, defaults=facts)
+    if not new:
         raise ConflictError(
-            f"These rules are locked already, as {known.name}.",
+            f"These rules are locked already, as {protocol.name}.",
             remedy="Use that protocol; equal rules are one protocol.",
         )
-    protocol = Protocol.objects.create(
-        name=rules.name,
-        title=rules.title,
-        digest=rules.digest,
-        source=source,
-        body=rules.to_dict(),
-        locked_by=by,
-    )
     ledger.record(
         actor=by.username,
         act="protocol.locked",

@@ -157,15 +157,17 @@ def create_cohort_version(
             f"The cohort {cohort.name} is {'simulated' if cohort.simulated else 'real'}; this file says otherwise.",
             remedy="Register it under another name: simulated and real patients are never one cohort.",
         )
-    version = CohortVersion.objects.create(
-        cohort=cohort,
-        digest=digest,
-        n_studies=manifest["n_studies"],
-        n_patients=manifest["n_patients"],
-        summary=manifest["summary"],
-        generator_digest=generator_digest,
-        registered_by=by,
-    )
+    facts = {
+        "cohort": cohort,
+        "n_studies": manifest["n_studies"],
+        "n_patients": manifest["n_patients"],
+        "summary": manifest["summary"],
+        "generator_digest": generator_digest,
+        "registered_by": by,
+    }
+    version, new = CohortVersion.objects.get_or_create(digest=digest, defaults=facts)
+    if not new:  # registered by somebody else at this very moment
+        return version
     ledger.record(
         actor=by.username,
         act="cohort.registered",
