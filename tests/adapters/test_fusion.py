@@ -178,7 +178,8 @@ def test_another_architecture_is_refused(checkpoint):
 @pytest.mark.parametrize("changes", [{"width": 96}, {"layers": 1}, {"width": "wide"}, {"labels": ["effusion"]}])
 def test_a_configuration_that_does_not_fit_is_refused(checkpoint, changes):
     edit(checkpoint / "config.json", **changes)
-    refused(checkpoint)
+    error = refused(checkpoint)
+    assert error.file and error.remedy
 
 
 @pytest.mark.parametrize("values", [{"effusion": 0.5}, None, {"effusion": 2}])

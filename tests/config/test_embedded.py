@@ -139,6 +139,7 @@ def test_every_process_is_gone_at_the_end(watched: Supervisor, told: list[str]) 
 def test_stopping_twice_or_before_anything_ran_is_harmless(watched: Supervisor) -> None:
     watched.stop()
     watched.stop()
+    assert not any(item.process and item.process.poll() is None for item in watched.services.values())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")

@@ -216,13 +216,12 @@ def test_nobody_audits_what_they_submitted_or_by_rules_they_approved(world: Simp
 
 
 def test_the_submitter_of_a_version_cannot_have_approved_its_rules(world: SimpleNamespace) -> None:
-    people = world.people
-    protocol = make_protocol(people, approved_by=people.elena)
+    protocol = make_protocol(world.people, approved_by=world.people.elena)
     with pytest.raises(DeniedError, match="also approved the protocol"):
-        ask(world, people.amir, protocol=protocol)
+        ask(world, world.people.amir, protocol=protocol)
     run = a_run(world)
     with pytest.raises(IntegrityError), transaction.atomic():
-        AuditRun.objects.filter(pk=run.pk).update(protocol_approved_by=people.elena)
+        AuditRun.objects.filter(pk=run.pk).update(protocol_approved_by=world.people.elena)
 
 
 @pytest.mark.parametrize("rival", ["version_submitted_by", "protocol_approved_by"])
