@@ -10,11 +10,11 @@ A patient must lie wholly within one shard: merging adds patients, it cannot kno
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import AuscultError
 from evaluation.engine.decisions import Decided, decide
@@ -22,13 +22,13 @@ from evaluation.engine.grouping import Grouping, factorize, group_by
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.records import ALL, ShardTable
 from evaluation.engine.sketches.packing import narrow, pack, unpack, widen
+from evaluation.engine.sketches.segments import SILENT, Bytes, Ints, Runs, Segments, distinct
 
 CELLS = ("tp", "fp", "fn", "tn")
 MAGIC = b"auscult-counts-1\n"
 OVERALL = ""
 """The grouping that has every study in the one group ``All``."""
 
-Ints = npt.NDArray[np.int64]
 Part = TypeVar("Part", "Cells", "Tally")
 
 
@@ -56,7 +56,7 @@ class Cells:
     def merge(self, other: Cells) -> Cells:
         groups = tuple(sorted({*self.groups, *other.groups}))
         spread = [_spread(part.vectors, part.groups, groups) for part in (self, other)]
-        vectors, counts = _distinct(np.concatenate(spread), np.concatenate([self.counts, other.counts]))
+        vectors, counts = distinct(np.concatenate(spread), np.concatenate([self.counts, other.counts]))
         silent = sum(_spread_rows(part.silent, part.groups, groups) for part in (self, other))
         return Cells(groups=groups, vectors=vectors, counts=counts, silent=np.asarray(silent))
 
@@ -95,22 +95,27 @@ class CountsSketch:
     tallies: dict[str, Tally]
 
     @classmethod
-    def from_table(cls, protocol: Protocol, table: ShardTable) -> CountsSketch:
-        """Sketch of one shard. O(n log n) per label and grouping, without a loop over rows.
+    def from_table(
+        cls, protocol: Protocol, table: ShardTable, groupings: Sequence[Grouping] | None = None
+    ) -> CountsSketch:
+        """Sketch of one shard, without a loop over rows. Without labels there are tallies alone.
+
+        O(n log n) per grouping, O(n) per label and grouping where no patient spans groups.
+
+        Args:
+            groupings: What :func:`all_groupings` gives, where it is at hand already.
 
         Raises:
+            AuscultError: for a study without a patient.
             ProtocolError: where the protocol does not fit the table.
         """
-        patients, known = factorize(table.patient_ids)
+        patients, _ = factorize(table.patient_ids)
         if (patients < 0).any():
             raise AuscultError("A study has no patient.", remedy="Give every study a patient_id.", column="patient_id")
-        everyone = Grouping(name=OVERALL, codes=np.zeros(len(table), dtype=np.int64), groups=(ALL,))
-        groupings = [everyone, *group_by(protocol, table)]
-        decided = decide(protocol, table)
-        return cls(
-            cells={(item.label, by.name): _count(patients, item, by) for item in decided for by in groupings},
-            tallies={by.name: _tally(patients, len(known), by) for by in groupings},
-        )
+        ways = all_groupings(protocol, table) if groupings is None else groupings
+        parts = [(by, Segments.of(patients, by)) for by in ways]
+        cells = {(item.label, by): found for item in decide(protocol, table) for by, found in _count(item, parts)}
+        return cls(cells=cells, tallies={by.name: _tally(by, segments) for by, segments in parts})
 
     def merge(self, other: CountsSketch) -> CountsSketch:
         """Counts of both. Exact; the order does not matter.
@@ -158,6 +163,16 @@ class CountsSketch:
         return cls(cells=cells, tallies=tallies)
 
 
+def all_groupings(protocol: Protocol, table: ShardTable) -> list[Grouping]:
+    """``OVERALL``, then every grouping that the protocol declares.
+
+    Raises:
+        ProtocolError: for an attribute whose column is absent, or with more groups than can be judged.
+    """
+    everyone = Grouping(name=OVERALL, codes=np.zeros(len(table), dtype=np.int64), groups=(ALL,))
+    return [everyone, *group_by(protocol, table)]
+
+
 def _read_cells(item: dict[str, Any], rest: Any) -> Cells:
     groups, rows = tuple(item["groups"]), int(item["shape"][0])
     return Cells(
@@ -172,85 +187,43 @@ def _merge_all(mine: dict[Any, Part], theirs: dict[Any, Part]) -> dict[Any, Part
     return {key: item.merge(theirs[key]) for key, item in mine.items()}
 
 
-def _count(patients: Ints, item: Decided, by: Grouping) -> Cells:
-    """Counts of one label in one grouping."""
-    positive, predicted = item.reference == 1, item.decision == 1
-    usable = (item.reference >= 0) & (item.decision >= 0)
-    cell = np.where(positive, np.where(predicted, 0, 2), np.where(predicted, 1, 3))
-    vectors, counts = _collapse(patients[usable], (by.codes * 4 + cell)[usable], 4 * len(by.groups))
-    unread = [item.reference < 0, (item.reference >= 0) & (item.decision < 0)]
-    silent = np.stack([np.bincount(by.codes[mask], minlength=len(by.groups)) for mask in unread], axis=1)
-    return Cells(groups=by.groups, vectors=vectors, counts=counts, silent=silent.astype(np.int64))
+def _states(item: Decided) -> Bytes:
+    """The cell of each study as in CELLS, SILENT without a reference, SILENT + 1 with one but without a decision."""
+    cell = ((item.decision != 1).astype(np.int8) << 1) | (item.reference != 1)
+    cell[item.decision < 0] = SILENT + 1
+    cell[item.reference < 0] = SILENT
+    return cell
 
 
-def _tally(patients: Ints, n_patients: int, by: Grouping) -> Tally:
-    size = max(1, len(by.groups))
-    pairs, _ = _runs(patients * size + by.codes)
-    groups_of = np.bincount(pairs // size, minlength=n_patients)
-    sizes = [np.bincount(codes, minlength=size)[: len(by.groups)] for codes in (by.codes, pairs % size)]
+def _count(item: Decided, parts: Sequence[tuple[Grouping, Segments]]) -> Iterator[tuple[str, Cells]]:
+    """Name of each grouping and the counts of one label in it."""
+    states = _states(item)
+    cells = np.minimum(states, np.int8(SILENT))
+    whole: Runs | None = None
+    for by, segments in parts:
+        if segments.spanning:
+            runs = segments.add_up(cells)
+        else:
+            runs = whole = whole or segments.add_up(cells)
+        vectors, counts = segments.collapse(runs)
+        yield by.name, Cells(groups=by.groups, vectors=vectors, counts=counts, silent=_silent(states, by))
+
+
+def _silent(states: Bytes, by: Grouping) -> Ints:
+    """Studies that count in no cell, by group and reason, int64 [G, 2]."""
+    unread = np.flatnonzero(states >= SILENT)
+    rows = by.codes[unread] * 2 + (states[unread] - SILENT)
+    return np.bincount(rows, minlength=2 * len(by.groups)).reshape(-1, 2).astype(np.int64)
+
+
+def _tally(by: Grouping, segments: Segments) -> Tally:
+    studies = np.bincount(by.codes, minlength=len(by.groups))
     return Tally(
         groups=by.groups,
-        sizes=np.stack(sizes, axis=1).astype(np.int64),
-        spanning=int((groups_of > 1).sum()),
+        sizes=np.stack([studies, segments.sizes], axis=1).astype(np.int64),
+        spanning=segments.spanning,
         implausible=by.implausible,
     )
-
-
-def _collapse(patients: Ints, slots: Ints, width: int) -> tuple[Ints, Ints]:
-    """Distinct count vectors and the number of patients with each.
-
-    A patient's runs of (slot, times) are the digits of a number, so that equal numbers are equal vectors: exact, and
-    without a dense matrix of patients. Numbers that would overflow are replaced by their ranks on the way.
-    """
-    keys, times = _runs(patients * width + slots)
-    if not len(keys):
-        return np.zeros((0, width), dtype=np.int64), np.zeros(0, dtype=np.int64)
-    owner, slot = np.divmod(keys, width)
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
-    length = np.diff(first, append=len(keys))
-    base = int(times.max()) + 1
-    codes = _codes(slot * base + times, first, length, width * base + 1)
-    distinct, counts = _runs(codes)
-    example = np.zeros(len(distinct), dtype=np.int64)
-    example[np.searchsorted(distinct, codes)] = np.arange(len(codes))
-    vectors = np.zeros((len(example), width), dtype=np.int64)
-    rows = np.repeat(np.arange(len(example)), length[example])
-    offset = np.arange(len(rows)) - np.repeat(np.cumsum(length[example]) - length[example], length[example])
-    picks = first[example][rows] + offset
-    vectors[rows, slot[picks]] = times[picks]
-    order = np.lexsort(vectors.T[::-1])
-    return vectors[order], counts[order]
-
-
-def _codes(symbols: Ints, first: Ints, length: Ints, base: int) -> Ints:
-    """One number per patient: the patient's symbols (below ``base - 1``) as digits, 0 after the last."""
-    codes, bound = np.zeros(len(first), dtype=np.int64), 1
-    for step in range(int(length.max())):
-        if bound > (1 << 62) // base:
-            distinct, codes = np.unique(codes, return_inverse=True)
-            bound = len(distinct)
-        longer = np.flatnonzero(length > step)
-        codes = codes * base
-        codes[longer] += symbols[first[longer] + step] + 1
-        bound *= base
-    return codes
-
-
-def _runs(values: Ints) -> tuple[Ints, Ints]:
-    """Distinct values, ascending, and how often each occurs. Sorting alone: faster here than numpy's hashing."""
-    ordered = np.sort(values)
-    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
-    return ordered[starts], np.diff(starts, append=len(ordered))
-
-
-def _distinct(vectors: Ints, counts: Ints) -> tuple[Ints, Ints]:
-    """Each vector once, in lexicographic order, with its counts added."""
-    if not len(vectors) or not vectors.shape[1]:
-        return vectors[:0], counts[:0]
-    order = np.lexsort(vectors.T[::-1])
-    ordered = vectors[order]
-    starts = np.flatnonzero(np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)]))
-    return ordered[starts], np.add.reduceat(counts[order], starts)
 
 
 def _spread(vectors: Ints, mine: tuple[str, ...], groups: tuple[str, ...]) -> Ints:

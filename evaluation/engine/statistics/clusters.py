@@ -1,21 +1,30 @@
-"""Rates over patients that contribute several studies: linearised variance and design effect.
+"""Rates over patients that contribute several studies: linearised variance, covariance and design effect.
 
 With ``x_i`` events among ``n_i`` studies of patient i, the rate is the ratio ``p = sum x_i / sum n_i``. Its variance
 between patients is ``m/(m-1) sum (x_i - p n_i)^2 / (sum n_i)^2`` over the m patients (Taylor linearisation); the
-design effect is that over the binomial ``p(1-p)/n``. Studies weighed by patients' counts of the sketch.
+design effect is that over the binomial ``p(1-p)/n``. All of it follows from sums over patients of their count vectors
+and of the products of these, which are computed once for all rates and groups.
 
 Source: Rao and Scott (1992), Biometrics 48:577; Korn and Graubard (1998), Survey Methodology 24:193.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+SPARSE = 10
+LEAST_EFFECT = 0.25
+"""A design effect below this is not believed: it is chance, or patients whose studies were chosen to differ."""
+LEVELS = np.array(list(product(range(3), repeat=4)))
+"""How many studies a patient has in each cell: none, one, more. int64 [81, 4]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +35,9 @@ class Rate:
         n, patients: Studies in the denominator and the patients they belong to.
         with_event, without_event: Patients with at least one study of that kind.
         effective: Studies divided by the design effect (at least 1): as many independent studies are worth as much.
+        variance: Linearised variance of ``value`` between patients. Where the event is sparse no less than that of
+            independent studies. Meaningless where ``value`` is 0 or 1.
         clustered: Whether any patient has more than one study in the denominator.
-        influence: float64 [D], linearised contribution of one patient of each distinct vector to ``value``.
     """
 
     value: float | None
@@ -37,65 +47,102 @@ class Rate:
     with_event: int
     without_event: int
     effective: float
+    variance: float
     clustered: bool
-    influence: Floats
 
     @property
     def sparse(self) -> bool:
         """Fewer than ten patients with the event, or without: a bootstrap would be too narrow."""
-        return min(self.with_event, self.without_event) < 10
+        return min(self.with_event, self.without_event) < SPARSE
+
+    @property
+    def certain(self) -> bool:
+        """Whether all studies have the event, or none has."""
+        return self.value in (0.0, 1.0)
 
 
-def rate_of(events: Ints, studies: Ints, counts: Ints) -> Rate:
-    """The rate of D distinct patient vectors.
+@dataclass(frozen=True, kw_only=True)
+class PatientSums:
+    """Sums over the patients of D distinct vectors, int64, of C cells in each of G groups (C = 4).
 
-    Args:
-        events, studies: int64 [D], numerator and denominator of one patient with that vector.
-        counts: int64 [D], patients with that vector.
+    Attributes:
+        totals: [G, 4] studies.
+        products: [4G, 4G], sum over patients of the outer product of the vector with itself.
+        presence: [G, 81], patients by how many studies they have in each cell, as in LEVELS.
     """
-    n, hits = int(counts @ studies), int(counts @ events)
-    inside = studies > 0
-    patients = int(counts[inside].sum())
-    if n == 0:
+
+    totals: Ints
+    products: Ints
+    presence: Ints
+
+    @classmethod
+    def of(cls, vectors: Ints, counts: Ints, groups: int) -> PatientSums:
+        """Args:
+        vectors: int64 [D, 4G], columns group-major; counts: int64 [D], patients with that vector.
+        """
+        from scipy.sparse import csr_array
+
+        levels = np.minimum(vectors.reshape(len(counts), groups, 4), 2) @ np.array([27, 9, 3, 1])
+        presence = np.zeros((groups, len(LEVELS)), dtype=np.int64)
+        np.add.at(presence, (np.broadcast_to(np.arange(groups), levels.shape), levels), counts[:, None])
+        # A patient is in few groups, so that few products are not 0.
+        table = csr_array(vectors)
+        products = (table.multiply(counts[:, None]).T @ table).toarray()
+        totals = (counts @ vectors).reshape(groups, 4)
+        return cls(totals=totals, products=np.asarray(products, dtype=np.int64), presence=presence)
+
+    @cached_property
+    def patients(self) -> Ints:
+        """Patients with any study in the group, int64 [G]."""
+        found: Ints = self.presence[:, 1:].sum(axis=1)
+        return found
+
+    def rates(self, events: Sequence[int], studies: Sequence[int]) -> list[Rate]:
+        """The rate of every group.
+
+        Args:
+            events, studies: Cells of the numerator, and of the denominator, which contains it.
+        """
+        rest = [cell for cell in studies if cell not in events]
+        inside = LEVELS[:, studies].sum(axis=1)
+        kinds = (inside > 0, LEVELS[:, events].any(axis=1), LEVELS[:, rest].any(axis=1), inside > 1)
+        persons = np.stack([self.presence[:, kind].sum(axis=1) for kind in kinds], axis=1)
+        return [self._rate(group, events, studies, row) for group, row in enumerate(persons.tolist())]
+
+    def covariance(self, events: Sequence[int], studies: Sequence[int], groups: Sequence[int]) -> Floats:
+        """Sums over patients of the products of their linearised contributions to the rates of ``groups``, [k, k].
+
+        A patient of several groups makes their rates depend on one another. Not yet scaled by m/(m-1). Rows of a
+        group with an empty denominator are 0.
+        """
+        cells = [4 * group + cell for group in groups for cell in studies]
+        gradients = np.zeros((len(groups), len(cells)))
+        for row, group in enumerate(groups):
+            n, hits = int(self.totals[group, studies].sum()), int(self.totals[group, events].sum())
+            if n:
+                gradients[row, row * len(studies) : (row + 1) * len(studies)] = [
+                    ((cell in events) - hits / n) / n for cell in studies
+                ]
+        found: Floats = gradients @ self.products[np.ix_(cells, cells)] @ gradients.T
+        return found
+
+    def _rate(self, group: int, events: Sequence[int], studies: Sequence[int], persons: Sequence[int]) -> Rate:
+        n, hits = int(self.totals[group, studies].sum()), int(self.totals[group, events].sum())
+        patients, with_event, without_event, several = persons
+        if n == 0:
+            return Rate(
+                value=None, events=0, n=0, patients=0, with_event=0, without_event=0, effective=0.0, variance=0.0,
+                clustered=False,
+            )  # fmt: skip
+        value, sparse = hits / n, min(with_event, without_event) < SPARSE
+        cells = [4 * group + cell for cell in studies]
+        effect = float(self.products[np.ix_(cells, cells)].sum()) / n
+        # Where the rate is 0 or 1 the data tell nothing: then as if a patient's studies all agreed.
+        if 0 < hits < n and patients > 1:
+            between = float(self.covariance(events, studies, [group])[0, 0]) * patients / (patients - 1)
+            effect = between / (value * (1 - value) / n)
         return Rate(
-            value=None, events=0, n=0, patients=0, with_event=0, without_event=0, effective=0.0, clustered=False,
-            influence=np.zeros(len(counts)),
+            value=value, events=hits, n=n, patients=patients, with_event=with_event, without_event=without_event,
+            effective=n / max(1.0, effect), clustered=several > 0,
+            variance=value * (1 - value) / n * max(1.0 if sparse else LEAST_EFFECT, effect),
         )  # fmt: skip
-    value = hits / n
-    influence = (events - value * studies) / n
-    return Rate(
-        value=value,
-        events=hits,
-        n=n,
-        patients=patients,
-        with_event=int(counts[events > 0].sum()),
-        without_event=int(counts[studies > events].sum()),
-        effective=n / _design_effect(value, influence, studies, counts, patients),
-        clustered=bool((studies > 1).any()),
-        influence=influence,
-    )
-
-
-def correlation(one: Rate, two: Rate, counts: Ints) -> float:
-    """Correlation of two rates of one set of patients; 0 when no patient is in both or a variance is 0."""
-    scale = float(counts @ one.influence**2) * float(counts @ two.influence**2)
-    if scale <= 0:
-        return 0.0
-    return float(np.clip(float(counts @ (one.influence * two.influence)) / np.sqrt(scale), -1, 1))
-
-
-def freedom_of_difference(one: Rate, two: Rate, counts: Ints) -> float:
-    """Welch and Satterthwaite's degrees of freedom of the difference of two rates; patients are the units."""
-    first, second = (float(counts @ rate.influence**2) for rate in (one, two))
-    if first + second <= 0:
-        return float(max(1, min(one.patients, two.patients) - 1))
-    return (first + second) ** 2 / (first**2 / max(1, one.patients - 1) + second**2 / max(1, two.patients - 1))
-
-
-def _design_effect(value: float, influence: Floats, studies: Ints, counts: Ints, patients: int) -> float:
-    """At least 1. Where the rate is 0 or 1 the data tell nothing: then as if a patient's studies all agreed."""
-    n = int(counts @ studies)
-    if value in (0.0, 1.0) or patients < 2:
-        return max(1.0, float(counts @ studies**2) / n)
-    between = float(counts @ influence**2) * patients / (patients - 1)
-    return max(1.0, between / (value * (1 - value) / n))
