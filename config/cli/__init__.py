@@ -21,7 +21,7 @@ COMMANDS = {
     "cohort": ("config.cli.cohort", "cohort"),
     "demo": ("config.cli.demo", "demo"),
     "ledger": ("config.cli.ledger", "ledger"),
-    "protocol": ("config.cli.audit", "protocol"),
+    "protocol": ("config.cli.protocol", "protocol"),
     "user": ("config.cli.user", "user"),
     "verify": ("config.cli.verify", "verify"),
 }

@@ -15,7 +15,7 @@ from evaluation.engine.sketch import AuditSketch
 def assess(
     protocol: Protocol, sketch: AuditSketch, *, suites: Sequence[str] | None = None, cross_check: bool = True
 ) -> Assessment:
-    """Measurements and verdicts of the patients in ``sketch``.
+    """Measurements, verdicts and advice on the patients in ``sketch``.
 
     The result is a function of protocol and sketch alone: every resampling is seeded by the protocol's seed and by
     what it resamples. Holm's correction runs over the primary criteria of all suites together.
@@ -31,10 +31,8 @@ def assess(
         raise AuscultError(
             "The sketch was made for another protocol.", remedy="Run the shards again with the protocol that judges."
         )
-    findings = [
-        SUITES.get(key).measure(protocol, sketch.parts[key], cross_check=cross_check)
-        for key in suites or protocol.suites
-    ]
+    used = suites or protocol.suites
+    findings = [SUITES.get(key).measure(protocol, sketch.parts[key], cross_check=cross_check) for key in used]
     verdicts = judge([test for item in findings for test in item.tests], alpha=protocol.alpha)
     return Assessment(
         measurements=tuple(row for item in findings for row in item.measurements),
@@ -42,4 +40,5 @@ def assess(
         outcome=overall(verdicts),
         notes=tuple(note for item in findings for note in item.notes),
         cross_checks=tuple(check for item in findings for check in item.cross_checks),
+        advice=tuple(item for key in used for item in SUITES.get(key).advise(protocol, sketch.parts[key], verdicts)),
     )

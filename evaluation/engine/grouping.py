@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,16 @@ def group_by(protocol: Protocol, table: ShardTable) -> list[Grouping]:
     single = {item.name: _attribute_groups(item, table) for item in protocol.attributes}
     crossed = [_cross([single[name] for name in names]) for names in protocol.intersections]
     return [*single.values(), *crossed]
+
+
+def in_order(protocol: Protocol, attribute: str, groups: Iterable[str]) -> tuple[str, ...]:
+    """Groups in the order of the protocol, others alphabetically, Unknown last."""
+    listed: list[str] = [""]
+    for part in attribute.split(JOIN) if attribute else ():
+        names = protocol.attribute(part).groups
+        listed = [f"{left}{JOIN if left else ''}{right}" for left in listed for right in names]
+    rank = {name: place for place, name in enumerate(listed)}
+    return tuple(sorted(groups, key=lambda name: (name == UNKNOWN, rank.get(name, len(rank)), name)))
 
 
 def factorize(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], list[Any]]:

@@ -93,6 +93,30 @@ class Underdiagnosis:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Which rows are judged, by the column ``split``, and on which the thresholds were tuned.
+
+    A patient may not be in both: a threshold that has seen a patient is not judged on that patient.
+    """
+
+    audited: tuple[str, ...]
+    tuning: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"audited": list(self.audited), "tuning": list(self.tuning)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reports:
+    """Findings of the ontology on which written reports are compared; ``*`` is every one."""
+
+    findings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"findings": list(self.findings)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One rule: ``metric`` over the groups of ``attribute`` (empty: over all studies) is at most/least ``margin``."""
 
@@ -126,6 +150,10 @@ class Protocol:
         minimum_cell: Groups and denominators of fewer patients are suppressed.
         minimum_denominator: A rate is judged only with at least this many patients in its denominator.
         alpha: Familywise error rate over the primary criteria; intervals have level ``1 - alpha``.
+        calibration_events: Calibration is judged only with as many studies with the finding, and without.
+        calibration_bins: Bins of the calibration curve and of ECE; their edges are the same for every group.
+        utility_thresholds: Threshold probabilities of net benefit; the label's own threshold where there are none.
+        metrics: Metrics to report beside those of the criteria; all of them when empty.
     """
 
     name: str
@@ -142,6 +170,12 @@ class Protocol:
     alpha: float = 0.05
     replicates: int = 2000
     seed: int = 0
+    calibration_events: int = 100
+    calibration_bins: int = 10
+    utility_thresholds: tuple[float, ...] = ()
+    metrics: tuple[str, ...] = ()
+    splits: Splits | None = None
+    reports: Reports | None = None
 
     @classmethod
     def from_yaml(cls, text: str, *, source: str = "protocol.yaml") -> Protocol:
@@ -161,8 +195,15 @@ class Protocol:
         return _build(body)
 
     def to_dict(self) -> dict[str, Any]:
-        """The canonical form: every key, defaults filled in. ``from_dict`` reads it back to an equal protocol."""
-        return {
+        """The canonical form, defaults filled in. ``from_dict`` reads it back to an equal protocol.
+
+        Keys that the format learned later are left out while they are at their defaults, so that a protocol keeps the
+        digest under which it was locked.
+        """
+        minimum = {"cell": self.minimum_cell, "rate_denominator": self.minimum_denominator}
+        if self.calibration_events != 100:
+            minimum["calibration_events"] = self.calibration_events
+        return self._later() | {
             "auscult_protocol": 1,
             "name": self.name,
             "title": self.title,
@@ -173,11 +214,26 @@ class Protocol:
             "intersections": [list(names) for names in self.intersections],
             "underdiagnosis": self.underdiagnosis and self.underdiagnosis.to_dict(),
             "criteria": [criterion.to_dict() for criterion in self.criteria],
-            "minimum": {"cell": self.minimum_cell, "rate_denominator": self.minimum_denominator},
+            "minimum": minimum,
             "alpha": self.alpha,
             "bootstrap": {"replicates": self.replicates},
             "seed": self.seed,
         }
+
+    def _later(self) -> dict[str, Any]:
+        """The keys that the format learned later, where they are not at their defaults."""
+        found: dict[str, Any] = {}
+        if self.calibration_bins != 10:
+            found["calibration"] = {"bins": self.calibration_bins}
+        if self.utility_thresholds:
+            found["utility"] = {"thresholds": list(self.utility_thresholds)}
+        if self.metrics:
+            found["metrics"] = list(self.metrics)
+        if self.splits:
+            found["splits"] = self.splits.to_dict()
+        if self.reports:
+            found["reports"] = self.reports.to_dict()
+        return found
 
     @cached_property
     def digest(self) -> str:
@@ -239,7 +295,7 @@ def _build(body: Mapping[str, Any]) -> Protocol:
     """A protocol from a checked body."""
     minimum = body.get("minimum") or {}
     labels = tuple(_label(item) for item in body["labels"])
-    under = body.get("underdiagnosis")
+    under, splits, reports = (body.get(key) for key in ("underdiagnosis", "splits", "reports"))
     return Protocol(
         name=body["name"],
         title=body["title"],
@@ -256,6 +312,12 @@ def _build(body: Mapping[str, Any]) -> Protocol:
         alpha=float(body.get("alpha", 0.05)),
         replicates=(body.get("bootstrap") or {}).get("replicates", 2000),
         seed=body.get("seed", 0),
+        calibration_events=minimum.get("calibration_events", 100),
+        calibration_bins=(body.get("calibration") or {}).get("bins", 10),
+        utility_thresholds=tuple(float(value) for value in (body.get("utility") or {}).get("thresholds", [])),
+        metrics=tuple(body.get("metrics") or []),
+        splits=splits and Splits(audited=tuple(splits["audited"]), tuning=tuple(splits.get("tuning", []))),
+        reports=reports and Reports(findings=tuple(reports.get("findings", ["*"]))),
     )
 
 

@@ -147,7 +147,35 @@ def _sense_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
                 yield ("underdiagnosis", "findings"), f"'{name}' is not a label. {_known(labels)}"
         if under.get("name", "any finding") in labels:
             yield ("underdiagnosis", "name"), "the composite cannot have the name of a label."
+    yield from _split_problems(body)
+    yield from _report_problems(body)
     yield from _suite_problems(body)
+
+
+def _split_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    splits = body.get("splits") or {}
+    for name in splits.get("tuning", []):
+        if name in splits["audited"]:
+            yield (
+                ("splits", "tuning"),
+                f"'{name}' is audited too: a threshold is not judged on the data it was tuned on.",
+            )
+
+
+def _report_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    reports = body.get("reports")
+    if not body["labels"] and not reports:
+        yield ("labels",), "name at least one label, or declare 'reports' for a model that writes them."
+    if not reports:
+        return
+    from evaluation.engine.text.claims import known_findings
+
+    for name in reports.get("findings", []):
+        if name != "*" and name not in known_findings():
+            yield (
+                ("reports", "findings"),
+                f"'{name}' is not in the ontology. {_known(known_findings())} Use \"*\" for all.",
+            )
 
 
 def _attribute_problems(path: Path, item: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -174,6 +202,9 @@ def _suite_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
             yield ("suites", index), f"there is no suite '{key}'. {_known(SUITES.keys())}"
         else:
             metrics |= SUITES.get(key).metrics
+    for index, name in enumerate(body.get("metrics", [])):
+        if metrics and name not in metrics:
+            yield ("metrics", index), f"there is no metric '{name}'. {_known(metrics)}"
     if metrics:
         for index, item in enumerate(body["criteria"]):
             yield from _criterion_problems(("criteria", index), item, body, metrics)
@@ -199,14 +230,21 @@ def _criterion_problems(
     if info.kind == "described":
         judged = [key for key, value in metrics.items() if value.kind != "described"]
         yield (*path, "metric"), f"'{item['metric']}' is measured but cannot be a criterion. {_known(judged)}"
-    if info.kind == "gap" and item["direction"] != "at_most":
-        yield (*path, "direction"), f"a gap is judged 'at_most' a margin; '{item['metric']}' is a gap."
-    if info.kind == "gap" and not attribute:
+    if info.direction not in (None, item["direction"]):
+        yield (*path, "direction"), f"'{item['metric']}' is a {info.kind}: it is judged '{info.direction}' a margin."
+    if info.kind == "ratio" and item["margin"] <= 0:
+        yield (*path, "margin"), "a ratio needs a margin above 0, such as 0.8."
+    if info.kind in {"gap", "ratio"} and not attribute:
         yield path, f"'{item['metric']}' compares groups: name an attribute. {_known(groupings)}"
     if info.composite and not body.get("underdiagnosis"):
         yield (*path, "metric"), f"'{item['metric']}' needs the section 'underdiagnosis' with its findings."
-    if info.composite and item.get("labels", ["*"]) != ["*"]:
-        yield (*path, "labels"), f"'{item['metric']}' is computed on the composite: leave 'labels' out."
+    if info.basis == "reports" and not body.get("reports"):
+        yield (*path, "metric"), f"'{item['metric']}' needs the section 'reports'."
+    if info.basis != "reports" and not labels:
+        yield (*path, "metric"), f"'{item['metric']}' is computed on labels, and the protocol has none."
+    if (info.composite or info.basis == "reports") and item.get("labels", ["*"]) != ["*"]:
+        whole = "the composite" if info.composite else "whole reports"
+        yield (*path, "labels"), f"'{item['metric']}' is computed on {whole}: leave 'labels' out."
 
 
 def _repeats(section: str, key: str, items: list[Mapping[str, Any]]) -> Iterator[tuple[Path, str]]:

@@ -35,6 +35,7 @@ class ShardTable:
         scores: Label -> float64 in [0, 1], NaN where the model gave none.
         decisions: Label -> int8: 1, 0, or -1 where there is none; given by the model, not by our threshold.
         texts: Field (``reference``, ``generated``) -> array of object: str or None.
+        splits: Value of the column ``split``, str or None; None where the data have no such column.
     """
 
     patient_ids: npt.NDArray[np.object_]
@@ -44,6 +45,7 @@ class ShardTable:
     scores: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     decisions: dict[str, npt.NDArray[np.int8]] = field(default_factory=dict)
     texts: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    splits: npt.NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.patient_ids)
@@ -121,11 +123,44 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What one method of mitigation would do to a criterion that failed, measured on patients it was not fitted on.
+
+    Attributes:
+        method: Such as ``ThresholdOptimizer``; ``title`` says it in a reader's words.
+        before, after: Gap of the criterion's metric on the held-out half of the patients, as audited and mitigated;
+            None where it cannot be computed, and ``reason`` says why.
+        n_fit, n_held_out: Studies of each half.
+        costs: Rate -> (before, after) over all groups together, on the held-out half.
+        detail: What was fitted, such as thresholds by group.
+    """
+
+    criterion: str
+    metric: str
+    label: str
+    attribute: str
+    method: str
+    title: str
+    before: float | None
+    after: float | None
+    reason: str
+    n_fit: int
+    n_held_out: int
+    costs: dict[str, tuple[float | None, float | None]]
+    detail: dict[str, Any]
+    caution: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"costs": {name: list(pair) for name, pair in self.costs.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assessment:
     """What the engine made of the merged sketches.
 
     Attributes:
         outcome: Fail if a primary criterion failed, else insufficient if one lacked evidence, else pass.
+        advice: What could reduce the gaps of criteria that failed.
         notes: Facts about the data that a reader must know: unknown demographics, patients that span groups.
         cross_checks: Comparisons with an independent library: name, cells compared, largest difference.
     """
@@ -135,6 +170,7 @@ class Assessment:
     outcome: Outcome
     notes: tuple[str, ...] = ()
     cross_checks: tuple[dict[str, Any], ...] = ()
+    advice: tuple[Advice, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -143,4 +179,5 @@ class Assessment:
             "verdicts": [item.to_dict() for item in self.verdicts],
             "notes": list(self.notes),
             "cross_checks": list(self.cross_checks),
+            "advice": [item.to_dict() for item in self.advice],
         }

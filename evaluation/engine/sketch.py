@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from core.errors import AuscultError
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import AuscultError, CohortError, ProtocolError
 from evaluation.engine.grouping import factorize
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.records import ShardTable
@@ -14,6 +17,7 @@ from evaluation.engine.registry import SUITES, Sketch
 from evaluation.engine.sketches.packing import pack, unpack
 
 MAGIC = b"auscult-sketch-1\n"
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +87,57 @@ def sketch_shard(protocol: Protocol, table: ShardTable, *, suites: Sequence[str]
 
     Raises:
         ProtocolError: where the protocol does not fit the data, naming the column.
+        CohortError: for a patient on whom a threshold was tuned and who is to be judged.
     """
+    table = audited(protocol, table)
     return AuditSketch(
         protocol_digest=protocol.digest,
         n_studies=len(table),
         n_patients=len(factorize(table.patient_ids)[1]),
         parts={key: SUITES.get(key).sketch(protocol, table) for key in suites or protocol.suites},
+    )
+
+
+def audited(protocol: Protocol, table: ShardTable) -> ShardTable:
+    """The rows that are judged: those of the protocol's audited splits, or all where it declares none.
+
+    Raises:
+        ProtocolError: when the protocol declares splits and the data have none.
+        CohortError: when a patient is in an audited split and in one that a threshold was tuned on.
+    """
+    if protocol.splits is None:
+        return table
+    if table.splits is None:
+        raise ProtocolError(
+            "The protocol judges only some splits, and the data do not say which study is in which.",
+            remedy="Add the column 'split', or take 'splits' out of the protocol.",
+            column="split",
+        )
+    judged = np.isin(table.splits.astype(str), protocol.splits.audited)
+    tuned = np.isin(table.splits.astype(str), protocol.splits.tuning)
+    both = set(table.patient_ids[judged]) & set(table.patient_ids[tuned])
+    if both:
+        raise CohortError(
+            f"At least {len(both):,} patients are in a split that is audited and in one that thresholds were tuned on.",
+            remedy="Split by patient, not by study, and tune the thresholds again.",
+            column="split",
+        )
+    return _taken(table, judged)
+
+
+def _taken(table: ShardTable, rows: npt.NDArray[np.bool_]) -> ShardTable:
+    """The chosen rows of a table."""
+
+    def pick(columns: dict[str, npt.NDArray[T]]) -> dict[str, npt.NDArray[T]]:
+        return {name: values[rows] for name, values in columns.items()}
+
+    return ShardTable(
+        patient_ids=table.patient_ids[rows],
+        study_ids=table.study_ids[rows],
+        attributes=pick(table.attributes),
+        labels=pick(table.labels),
+        scores=pick(table.scores),
+        decisions=pick(table.decisions),
+        texts=pick(table.texts),
+        splits=None if table.splits is None else table.splits[rows],
     )

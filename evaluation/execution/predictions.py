@@ -66,7 +66,11 @@ def from_bytes(data: bytes) -> Predictions:
 
 
 def join_reference(reference: ReferenceTable, predictions: Predictions) -> ShardTable:
-    """What the engine is given: reference standard and predictions of the same studies, in the reference's order."""
+    """What the engine is given: reference standard and predictions of the same studies, in the reference's order.
+
+    Texts of the reference standard stand beside those of the model; where both have one of a name, that of the
+    reference standard counts. The attribute ``split``, if it was read, says which split each study is in.
+    """
     place = {study: index for index, study in enumerate(predictions.study_ids)}
     order = np.array([place[study] for study in reference.study_ids], dtype=np.int64)
     return ShardTable(
@@ -76,5 +80,6 @@ def join_reference(reference: ReferenceTable, predictions: Predictions) -> Shard
         labels=reference.labels,
         scores={name: values[order] for name, values in predictions.scores.items()},
         decisions={name: values[order] for name, values in predictions.decisions.items()},
-        texts={name: values[order] for name, values in predictions.texts.items()},
+        texts={name: values[order] for name, values in predictions.texts.items()} | reference.texts,
+        splits=reference.attributes.get("split"),
     )

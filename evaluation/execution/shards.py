@@ -78,7 +78,8 @@ def _work(shard: Shard, token: str) -> None:
     reader = open_cohort(store.folder_path(run.cohort.digest))
     part = reader.shards[shard.index]
     found, from_cache = _predictions(shard, token, reader, part)
-    reference = reader.reference(part, attributes=list(rules.attribute_columns))
+    attributes = [*rules.attribute_columns, *(["split"] if rules.splits else [])]
+    reference = reader.reference(part, attributes=attributes, texts=["reference"] if rules.reports else [])
     sketch = sketch_shard(rules, codec.join_reference(reference, found))
     leases.finish(
         shard,

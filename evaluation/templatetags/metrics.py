@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from django import template
 
 from core.templatetags.figures import count, estimate, rate
-from evaluation.engine.registry import SUITES, MetricInfo, MetricKind
+from evaluation.engine.registry import MetricKind, known_metrics
 
 register = template.Library()
-
-
-@cache
-def _metrics() -> dict[str, MetricInfo]:
-    return {name: info for _, suite in SUITES for name, info in suite.metrics.items()}
 
 
 @register.filter
 def metric_title(name: str | None) -> str:
     """``tpr`` as ``sensitivity``; a metric of a suite that is no longer installed by its own name."""
-    info = _metrics().get(name or "")
+    info = known_metrics().get(name or "")
     return info.title if info else (name or "").replace("_", " ")
 
 
 @register.filter
 def accepts(criterion: dict[str, Any]) -> str:
-    """What a criterion or a verdict's record accepts: ``within ±.10`` for a difference, else ``at least .80``."""
-    info, margin = _metrics().get(criterion.get("metric", "")), rate(criterion.get("margin"), 2)
+    """What a criterion or a verdict's record accepts: ``within ±.10``, ``.80 to 1.20``, ``at least .80``."""
+    info, margin = known_metrics().get(criterion.get("metric", "")), rate(criterion.get("margin"), 2)
     if info and info.kind is MetricKind.GAP:
         return f"within ±{margin}"
+    if info and info.kind is MetricKind.DEVIATION:
+        low, high = info.accepted(criterion.get("direction", ""), float(criterion.get("margin") or 0.0))
+        return f"{rate(low, 2)} to {rate(high, 2)}"
     return f"{str(criterion.get('direction', '')).replace('_', ' ')} {margin}"
 
 

@@ -129,26 +129,45 @@ def _table(path: Path) -> Any:
 
     try:
         if path.suffix == ".parquet":
-            table = pa.parquet.read_table(path)
+            with pa.parquet.ParquetFile(path) as file:
+                table = file.read()
         else:
             texts = {"study_id": pa.string(), GENERATED: pa.string()}
             options = pa.csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
             table = pa.csv.read_csv(path, convert_options=options)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
+        told = str(error).splitlines()[0].replace(str(path), path.name)
         raise _bad(
-            path, f"The file cannot be read: {error}", "Write it again as Parquet, or as CSV in UTF-8.", None
+            path, f"The file cannot be read: {told}", "Write it again as Parquet, or as CSV in UTF-8.", None
         ) from error
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise _bad(path, f"There are several columns {', '.join(twice)}.", "Keep one of each.", twice[0])
+    if len(table) == 0:
+        raise _bad(path, "The log has no study.", "Write it again with its rows.", None)
+    return _with_text_ids(path, table)
+
+
+def _with_text_ids(path: Path, table: Any) -> Any:
+    import pyarrow as pa
+
     place = table.schema.get_field_index("study_id")
-    if place >= 0 and not pa.types.is_string(table.schema.field(place).type):
-        table = table.set_column(place, "study_id", table.column(place).cast(pa.string()))
-    return table
+    if place < 0 or pa.types.is_string(table.schema.field(place).type):
+        return table
+    try:
+        return table.set_column(place, "study_id", table.column(place).cast(pa.string()))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        kind = table.schema.field(place).type
+        raise _bad(
+            path, f"The column has the type {kind}.", "Write identifiers as text or whole numbers.", "study_id"
+        ) from error
 
 
 def _numbers(path: Path, name: str, column: Any) -> npt.NDArray[np.float64]:
     import pyarrow as pa
 
     try:
-        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _bad(
             path, "The column is not numeric.", "Write numbers, and nothing where there is no prediction.", name

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models_registry.cohorts.inspection import FileKind, Inspection, inspect_cohort
     from models_registry.cohorts.mapping import Mapping, suggest_mapping
     from models_registry.cohorts.nih import NihFiles, write_nih_expert_cohort
+    from models_registry.cohorts.overlap import SharedPatients, shared_patients
     from models_registry.cohorts.partition import (
         Partition,
         PredictionTable,
@@ -31,11 +32,13 @@ __all__ = [
     "Partition",
     "PredictionTable",
     "ReferenceTable",
+    "SharedPatients",
     "convert_cohort",
     "inspect_cohort",
     "open_cohort",
     "partition_by_patient",
     "read_predictions",
+    "shared_patients",
     "suggest_mapping",
     "write_nih_expert_cohort",
 ]
@@ -45,6 +48,7 @@ _HOMES = {
     "inspection": ("FileKind", "Inspection", "inspect_cohort"),
     "mapping": ("Mapping", "suggest_mapping"),
     "nih": ("NihFiles", "write_nih_expert_cohort"),
+    "overlap": ("SharedPatients", "shared_patients"),
     "partition": ("Partition", "PredictionTable", "partition_by_patient", "read_predictions"),
     "reader": ("CohortReader", "ReferenceTable", "open_cohort"),
 }

@@ -178,7 +178,7 @@ def _check_columns(
                 detail=detail,
                 examples=[f'columns: {{"{guess or "..."}": {name}}}'],
             )
-    if not any(column.role is ColumnRole.LABEL for column in plan):
+    if not any(column.role is ColumnRole.LABEL or column.name == "text.reference" for column in plan):
         log.add("no-labels")
     if kind is FileKind.COHORT:
         for column in plan:
@@ -264,7 +264,9 @@ class _Scan:
         if again.again is not None:
             first = f"{again.again} (first in row {again.first})"
             self.log.add("duplicate-study", column="study_id", rows=again.rows, detail=first)
-        self.log.add("patient-in-two-splits", column="split", rows=in_two(self._splits))
+        both = in_two(self._splits)
+        detail = f"{len(both):,} patient{' is' if len(both) == 1 else 's are'}"
+        self.log.add("patient-in-two-splits", column="split", rows=both, detail=detail)
         patients = count_patients(self._patients)
         if self.summary.n_studies == 0 and not any(p.severity == ERROR and p.row for p in self.log.problems()):
             self.log.add("no-rows" if self.source.columns else "empty-file")

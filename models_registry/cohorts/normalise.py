@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,7 @@ class Normaliser:
     def _identifier(self, column: ResolvedColumn, array: pa.Array, rows: Any) -> pa.Array:
         parsed = cells.parse_id(array)
         if parsed is None:
+            self._log.add("missing-id", column=column.name, rows=rows[_empty(array)])
             return self._wrong_type(column, array, pa.string())
         self._log.add("missing-id", column=column.name, rows=rows[parsed.bad])
         return parsed.values
@@ -131,16 +133,15 @@ class Normaliser:
         parsed = cells.parse_number(array)
         if parsed is None:
             return self._wrong_type(column, array, pa.float64())
-        self._log.add(
-            "wrong-type",
-            column=column.name,
-            rows=rows[parsed.bad],
-            detail="values that are not numbers",
-            examples=[_EXPECTED[column.role]],
-        )
+        if parsed.bad.any():
+            detail = f"values that are not numbers, such as {parsed.bad_examples(array)[0]}"
+            expected = [_EXPECTED[column.role]]
+            self._log.add("wrong-type", column=column.name, rows=rows[parsed.bad], detail=detail, examples=expected)
         number = parsed.values
         odd = cells.mask_of(pc.invert(pc.is_finite(number)))
-        self._log.add("score-nan", column=column.name, rows=rows[odd])
+        if odd.any():
+            examples = sorted({_spelt(value) for value in pc.unique(number.filter(pa.array(odd))).to_pylist()})
+            self._log.add("score-nan", column=column.name, rows=rows[odd], examples=examples)
         outside = cells.mask_of(pc.or_(pc.less(number, 0.0), pc.greater(number, 1.0))) & ~odd
         if outside.any():
             examples = [f"{value:g}" for value in number.filter(pa.array(outside)).slice(0, 5).to_pylist()]
@@ -223,6 +224,15 @@ class Normaliser:
         decode_image(data)
         if is_dicom(data) and (named := dicom_identifiers(data)):
             self._log.add("dicom-identifiers", column=column.name, rows=row, detail=", ".join(named))
+
+
+def _empty(array: pa.Array) -> cells.Mask:
+    """Where a cell is missing; a floating NaN is one, as pandas makes it of a missing whole number."""
+    return cells.mask_of(pc.is_null(array, nan_is_null=True))
+
+
+def _spelt(value: float) -> str:
+    return "NaN" if math.isnan(value) else f"{value:+g}"
 
 
 def _opaque(kind: pa.DataType) -> bool:

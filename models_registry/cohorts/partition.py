@@ -60,6 +60,7 @@ class PredictionTable:
         scores: Label -> float64 in [0, 1], NaN where the model gave none.
         decisions: Label -> int8: 1, 0, or -1 where the model gave none.
         texts: ``reference``, ``generated`` -> array of object: str or None.
+        splits: Value of the column ``split``, str or None; None where it was not asked for.
     """
 
     patient_ids: Objects
@@ -69,6 +70,7 @@ class PredictionTable:
     scores: dict[str, npt.NDArray[np.float64]]
     decisions: dict[str, npt.NDArray[np.int8]]
     texts: dict[str, Objects]
+    splits: Objects | None = None
 
     def __len__(self) -> int:
         return len(self.patient_ids)
@@ -216,6 +218,7 @@ def read_predictions(part: Path) -> PredictionTable:
         scores={name: _numbers(column) for name, column in named(ColumnRole.SCORE).items()},
         decisions={name: signs(column) for name, column in named(ColumnRole.PRED).items()},
         texts={name: objects(column) for name, column in named(ColumnRole.TEXT).items()},
+        splits=objects(table.column("split")) if "split" in table.column_names else None,
     )
 
 

@@ -78,8 +78,8 @@ RULES: dict[str, Rule] = {
         "Nothing, or register the predictions as a model version of the kind 'recorded'.",
     ),
     "no-labels": _warning(
-        "There is no label column, so no model can be judged on this file.",
-        "Add the reference standard as 'label.<finding>' columns of 1, 0 or empty.",
+        "There is neither a label column nor an expert's report, so no model can be judged on this file.",
+        "Add the reference standard as 'label.<finding>' columns of 1, 0 or empty, or reports as 'text.reference'.",
     ),
     "wrong-type": _error("The column has {detail}.", "Write it as {examples}."),
     "mixed-type": _warning(
@@ -98,8 +98,9 @@ RULES: dict[str, Rule] = {
         "Keep one row per study; put a site name before identifiers that come from several hospitals.",
     ),
     "patient-in-two-splits": _error(
-        "A patient is in more than one split.",
-        "Split by patient; or map 'split' to another name if it does not say what a model was trained on.",
+        "A patient of an earlier row, of another split, is here again: {detail} in more than one split.",
+        "Split by patient, so that nothing is fitted on a patient who is tested; or map 'split' to another name if it "
+        "does not say what a model was trained on.",
     ),
     # Values
     "label-value": _error(
@@ -115,7 +116,7 @@ RULES: dict[str, Rule] = {
         "Export probabilities, not logits or percentages.",
     ),
     "score-nan": _error(
-        "The column holds scores that are not finite numbers (NaN or infinite).",
+        "The column holds scores that are not finite numbers: {examples}.",
         "Find out why the model gave them; leave the cell empty where it gave no score.",
     ),
     "implausible-age": _warning(
@@ -236,13 +237,27 @@ def error_of(problems: tuple[Problem, ...]) -> CohortError | None:
     errors = [problem for problem in problems if problem.severity == ERROR]
     if not errors:
         return None
-    first, others = errors[0], len(errors) - 1
+    first = errors[0]
     rows = f" ({first.count:,} rows)" if first.count > 1 else ""
-    more = f" There {'is 1 more error' if others == 1 else f'are {others} more errors'} in the file." if others else ""
     return CohortError(
-        f"{first.message}{rows}{more}",
+        f"{first.message}{rows}{_others(errors[1:])}",
         remedy=first.remedy,
         file=first.file,
         column=first.column,
         row=first.row,
     )
+
+
+def _others(errors: list[Problem]) -> str:
+    """The further errors, told shortly, so that a file is mended in one go."""
+    if not errors:
+        return ""
+    told = [f"{_place(problem)}{problem.message}" for problem in errors[:MAX_EXAMPLES]]
+    rest = [f"and {len(errors) - MAX_EXAMPLES} others."] if len(errors) > MAX_EXAMPLES else []
+    count = "is 1 more error" if len(errors) == 1 else f"are {len(errors)} more errors"
+    return " ".join([f" There {count} in the file:", *told, *rest])
+
+
+def _place(problem: Problem) -> str:
+    parts = [f"column {problem.column}" if problem.column else "", f"row {problem.row}" if problem.row else ""]
+    return f"{', '.join(filter(None, parts))}: " if any(parts) else ""

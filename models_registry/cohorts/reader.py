@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ class ReferenceTable:
         patient_ids, study_ids: Arrays of str.
         attributes: Name -> array of object: str, int, float, or None where it is missing.
         labels: Label -> int8: 1, 0, or -1 where the reference standard is silent.
+        texts: Name -> array of object: str or None. Only the texts that were asked for.
     """
 
     patient_ids: Objects
     study_ids: Objects
     attributes: dict[str, Objects]
     labels: dict[str, npt.NDArray[np.int8]]
+    texts: dict[str, Objects] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.patient_ids)
@@ -102,17 +104,24 @@ class CohortReader:
             return file.read(columns=wanted, use_threads=False).select(wanted)
 
     def reference(
-        self, shard: ShardRef | int, attributes: Sequence[str] = (), *, verify: bool = True
+        self, shard: ShardRef | int, attributes: Sequence[str] = (), *, texts: Sequence[str] = (), verify: bool = True
     ) -> ReferenceTable:
-        """Identifiers, attributes and all labels of a shard; raises like :meth:`table`."""
+        """Identifiers, attributes and all labels of a shard; raises like :meth:`table`.
+
+        Args:
+            attributes: Columns, such as ``age`` or ``split``.
+            texts: Names of texts: ``reference`` is the column ``text.reference``.
+        """
         labels = [name for name in self.manifest.columns if role_of(name) is ColumnRole.LABEL]
-        wanted = list(dict.fromkeys(["patient_id", "study_id", *labels, *attributes]))
+        said = {name: f"text.{name}" for name in texts}
+        wanted = list(dict.fromkeys(["patient_id", "study_id", *labels, *attributes, *said.values()]))
         table = self.table(shard, wanted, verify=verify)
         return ReferenceTable(
             patient_ids=objects(table.column("patient_id")),
             study_ids=objects(table.column("study_id")),
             attributes={name: objects(table.column(name)) for name in attributes},
             labels={name.partition(".")[2]: signs(table.column(name)) for name in labels},
+            texts={name: objects(table.column(column)) for name, column in said.items()},
         )
 
     def _path(self, shard: ShardRef | int, verify: bool) -> Path:

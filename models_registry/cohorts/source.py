@@ -63,6 +63,8 @@ def open_source(path: Path, mapping: Mapping, log: ProblemLog) -> Source:
     for magic, kind in _WORKBOOKS.items():
         if head.startswith(magic):
             raise CohortError(f"The file is {kind}.", remedy="Save it as CSV (UTF-8) or Parquet.", file=path.name)
+    if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in {b"{", b"["}:
+        raise CohortError("The file is JSON.", remedy="Write it as CSV (UTF-8) or Parquet.", file=path.name)
     return CsvSource(path, mapping, log)
 
 

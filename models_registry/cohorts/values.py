@@ -106,6 +106,11 @@ def per_distinct(array: pa.Array, function: Callable[[Any], Any], kind: pa.DataT
     return made.take(encoded.indices)
 
 
+def _floats(array: pa.Array) -> pa.Array:
+    """Numbers as float64; a whole number beyond 2^53 is rounded, where Arrow would refuse it."""
+    return array.cast(pa.float64(), safe=False)
+
+
 def _matches(text: pa.Array, pattern: str) -> Mask:
     return mask_of(pc.match_substring_regex(text, pattern))
 
@@ -133,7 +138,7 @@ def parse_binary(array: pa.Array) -> Parsed | None:
         values = per_distinct(text, lambda v: None if v is None else _BINARY.get(v.casefold()), pa.int8())
         return Parsed(values=values, bad=nulls_of(values) & ~nulls_of(text))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        number = array.cast(pa.float64())
+        number = _floats(array)
         fine = pc.or_(pc.equal(number, 0.0), pc.equal(number, 1.0))
         values = pc.if_else(fine, number, pa.scalar(None, pa.float64())).cast(pa.int8())
         empty = mask_of(pc.is_null(number, nan_is_null=True))
@@ -145,7 +150,7 @@ def parse_number(array: pa.Array) -> Parsed | None:
     """Numbers as float64 (NaN and infinity included). None for a type that is neither number nor text."""
     kind = array.type
     if pa.types.is_null(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return Parsed(values=array.cast(pa.float64()), bad=np.zeros(len(array), bool))
+        return Parsed(values=_floats(array), bad=np.zeros(len(array), bool))
     if not is_text(kind):
         return None
     text = trimmed(array)
@@ -197,7 +202,7 @@ def parse_covariate(array: pa.Array, *, typed: bool) -> Parsed | None:
     if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
         return Parsed(values=array.cast(pa.int64()), bad=fine)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
-        number = array.cast(pa.float64())
+        number = _floats(array)
         finite = pc.is_finite(number)
         values = pc.if_else(pc.fill_null(finite, False), number, pa.scalar(None, pa.float64()))
         return Parsed(values=values, bad=mask_of(pc.is_inf(number)))

@@ -79,3 +79,38 @@ def test_exactly_one_log_is_wanted(tmp_path):
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "predictions.parquet").write_bytes(b"no parquet")
     assert refused(tmp_path).file == "predictions.parquet"
+
+
+@pytest.mark.parametrize(
+    ("columns", "column", "said"),
+    [
+        ({"study_id": [[1], [2]]}, "study_id", "the type list"),
+        ({"study_id": [b"\xff", b"\xfe"]}, "study_id", "the type binary"),
+        ({"score.x": [2**63 - 1, 0]}, "score.x", "outside 0 to 1"),
+        ({"score.x": [float("inf"), 0.5]}, "score.x", "outside 0 to 1"),
+        ({"score.x": [None, None]}, "score.x", "Every score is missing"),
+        ({"score.x": [[0.1], [0.2]]}, "score.x", "not numeric"),
+        ({"study_id": pa.array([], pa.string()), "score.x": pa.array([], pa.float64())}, None, "no study"),
+    ],
+)
+def test_columns_of_the_wrong_kind_are_refused(tmp_path, columns, column, said):
+    pq.write_table(
+        pa.table({"study_id": ["a", "b"], "score.x": [0.1, 0.2]} | columns), tmp_path / "predictions.parquet"
+    )
+    error = refused(tmp_path)
+    assert error.column == column
+    assert said in error.message
+
+
+@pytest.mark.parametrize("name", ["study_id", "score.x"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, name):
+    table = pa.table({"study_id": ["a", "b"], "score.x": [0.1, 0.2]})
+    pq.write_table(table.append_column(name, table[name]), tmp_path / "predictions.parquet")
+    assert refused(tmp_path).column == name
+    (tmp_path / "predictions.parquet").unlink()
+    assert refused(log(tmp_path, f"study_id,score.x,{name}\na,0.1,0.1\n")).column == name
+
+
+def test_where_the_log_lies_on_the_server_is_not_told(tmp_path):
+    (tmp_path / "predictions.parquet").write_bytes(b"no parquet at all, whatever its name says")
+    assert str(tmp_path) not in str(refused(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from core.errors import AuscultError, ProtocolError
 from evaluation.engine import AuditSketch, sketch_shard
-from evaluation.engine.sketches.counts import OVERALL, CountsSketch
+from evaluation.engine.sketches.counts import OVERALL, CountsSketch, all_groupings, number_patients
+from evaluation.engine.sketches.segments import distinct
 from tests.engine.builders import body, protocol, table
 
 CELL = {(1, 1): 0, (0, 1): 1, (1, 0): 2, (0, 0): 3}
@@ -81,6 +83,8 @@ def test_merging_is_associative_commutative_and_equal_to_one_pass(one: list, two
     assert c.merge(a.merge(b)).to_bytes() == whole
     assert b.merge(c).merge(a).to_bytes() == whole
     assert AuditSketch.from_bytes(whole).to_bytes() == whole
+    counts = CountsSketch.from_table(TWO_WAYS, table(parts[0])).update(TWO_WAYS, table(parts[1]))
+    assert counts.to_bytes() == CountsSketch.from_table(TWO_WAYS, table(pd.concat(parts[:2]))).to_bytes()
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
@@ -159,3 +163,67 @@ def test_sketches_of_different_protocols_do_not_merge() -> None:
     rows = table(pd.DataFrame({"patient": [1], "sex": ["F"], "y_x": [1], "d_x": [1]}))
     with pytest.raises(AuscultError, match="different protocols"):
         sketch_shard(protocol(), rows).merge(sketch_shard(protocol(**body(seed=9)), rows))
+
+
+def test_without_labels_there_are_tallies_alone() -> None:
+    read = dataclasses.replace(TWO_WAYS, labels=())
+    rows = frame([(1, "F", 20, 1, 1), (1, "M", 20, 1, 0), (2, "F", 50, 1, 1)])
+    sketch = CountsSketch.from_table(read, table(rows))
+    assert sketch.cells == {}
+    assert sketch.tallies[OVERALL].sizes.tolist() == [[3, 2]]
+    assert sketch.tallies["sex"].spanning == 1
+    assert CountsSketch.from_bytes(sketch.merge(sketch).to_bytes()).tallies[OVERALL].sizes.tolist() == [[6, 4]]
+
+
+def test_groupings_that_are_at_hand_need_not_be_made_again() -> None:
+    rows = table(frame([(i % 7, "FM"[i % 2], 20 + i, i % 2, i % 3 % 2) for i in range(40)]))
+    groupings = all_groupings(TWO_WAYS, rows)
+    assert [item.name for item in groupings] == [OVERALL, "sex", "age_band", "sex & age_band"]
+    made = CountsSketch.from_table(TWO_WAYS, rows, groupings)
+    assert made.to_bytes() == CountsSketch.from_table(TWO_WAYS, rows).to_bytes()
+
+
+def many(rng: np.random.Generator, n: int, patients: int, groups: int) -> pd.DataFrame:
+    made = frame([(0, "", 30, 1, 1)] * n)
+    return made.assign(
+        patient=rng.integers(0, patients, n), sex=[f"g{code:02}" for code in rng.integers(0, groups, n)],
+        y_x=rng.integers(-1, 2, n), d_x=rng.integers(-1, 2, n),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("n", "patients", "groups"),
+    [(3000, 30, 50), (40000, 2, 2), (600, 600, 1)],
+    ids=["patients in fifty groups", "runs too long for one number", "one study each"],
+)
+def test_patients_are_told_apart_however_much_they_have(n: int, patients: int, groups: int) -> None:
+    data = many(np.random.default_rng(n), n, patients, groups)
+    read = protocol()
+    sketch = CountsSketch.from_table(read, table(data))
+    assert as_counter(sketch, "sex") == by_hand(data, "sex")
+    vectors = sketch.cells["x", "sex"].vectors
+    assert np.array_equal(vectors, np.unique(vectors, axis=0)), "distinct, in lexicographic order"
+
+
+@pytest.mark.parametrize("names", [["a", "a", "b"], ["b", "a", "b"], ["10", "9"], [1, 1, 2], ["a", 2]])
+def test_patients_are_numbered_as_they_first_appear(names: list[object]) -> None:
+    found = number_patients(np.array(names, dtype=object))
+    assert found.tolist() == [list(dict.fromkeys(names)).index(name) for name in names]
+    assert number_patients(np.array([], dtype=object)).tolist() == []
+
+
+@pytest.mark.parametrize("names", [[None, None], ["a", None], [None, "a"], ["a", float("nan")]])
+def test_a_study_without_a_patient_is_refused(names: list[object]) -> None:
+    with pytest.raises(AuscultError, match="no patient"):
+        number_patients(np.array(names, dtype=object))
+
+
+@pytest.mark.parametrize("largest", [1, 300, 1 << 40])
+def test_distinct_vectors_are_in_lexicographic_order_with_their_counts_added(largest: int) -> None:
+    rng = np.random.default_rng(largest)
+    vectors = np.where(rng.random((400, 7)) < 0.6, 0, rng.integers(0, largest + 1, (400, 7)))[rng.integers(0, 400, 900)]
+    counts = rng.integers(1, 9, 900)
+    expected, places = np.unique(vectors, axis=0, return_inverse=True)
+    found, times = distinct(vectors, counts)
+    assert np.array_equal(found, expected)
+    assert np.array_equal(times, np.bincount(places.reshape(-1), weights=counts).astype(int))

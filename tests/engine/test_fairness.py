@@ -76,7 +76,8 @@ def criterion_test(read: object, cells: Cells) -> CriterionTest:
     from evaluation.engine.suites import fairness
 
     part = LabelGroups(read, "x", "sex", cells)  # type: ignore[arg-type]
-    return fairness._test(read, read.criteria[0], part)  # type: ignore[attr-defined]
+    parts = fairness._Parts(counts={("x", "sex"): part}, scores={})
+    return fairness._test(read, read.criteria[0], "x", parts)  # type: ignore[attr-defined]
 
 
 def test_2_a_group_without_positives_has_no_sensitivity_and_is_not_taken_for_0() -> None:

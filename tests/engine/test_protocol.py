@@ -75,7 +75,7 @@ def test_all_problems_are_told_at_once() -> None:
         (("auscult_protocol: 1", "auscult_protocol: 2"), "auscult_protocol: 1 was expected."),
         (("title: T\n", ""), "missing: title."),
         (("metric: tpr", "metric: prevalence"), "cannot be a criterion"),
-        (("metric: tpr", "metric: equal_opportunity_difference"), "a gap is judged 'at_most'"),
+        (("metric: tpr", "metric: equal_opportunity_difference"), "is a gap: it is judged 'at_most'"),
         (("metric: tpr", "metric: underdiagnosis_rate"), "needs the section 'underdiagnosis'"),
         (("- name: sex", "- name: sex\n    bands: [40, 0]"), "edges must rise"),
         (("- name: sex", "- name: sex\n    plausible: [1, 0]"), "the range must rise"),

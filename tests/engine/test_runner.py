@@ -15,7 +15,8 @@ import yaml
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
-from config.cli.audit import audit, protocol
+from config.cli.audit import audit
+from config.cli.protocol import protocol
 from core.errors import CohortError, ProtocolError
 from evaluation.engine import Protocol, run_audit
 from evaluation.engine.runner import audit_schema
@@ -122,6 +123,24 @@ def test_the_command_prints_the_verdict_first_and_exits_with_1_for_a_failure(fil
     assert ran.output.startswith("Fail: a primary criterion does not hold.")
     assert "x is missed more often in female patients than in male patients" in ran.output.replace("\n", " ")
     assert "✖ Fail" in ran.output
+
+
+def test_what_could_be_done_about_a_failure_is_printed_with_its_effect_and_its_caution(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    frame = pd.read_csv(files[0]).rename(columns={"pred.x": "score.x"})
+    frame["score.x"] = np.clip(0.3 + 0.4 * frame["score.x"] + 0.1 * np.sin(np.arange(len(frame))), 0, 1)
+    scored, rules = tmp_path / "scored.parquet", tmp_path / "scored.yaml"
+    frame.to_parquet(scored)
+    rules.write_text(yaml.safe_dump(body(labels=[{"name": "x", "threshold": {"value": 0.5, "source": "elsewhere"}}])))
+    ran = run("--predictions", scored, "--protocol", rules)
+    told = " ".join(ran.stdout.split())
+    assert ran.exit_code == 1, ran.output
+    assert "What could be done, measured on patients that it was not fitted on sex-tpr, x" in told
+    assert "Thresholds of its own for each group: gap ." in told and "sensitivity ." in told
+    assert told.count("In MEDFAIR") == 1
+    decided = " ".join(run("--predictions", files[0], "--protocol", files[1]).stdout.split())
+    assert "the model gave decisions and no scores for x" in decided
 
 
 def test_exit_codes_tell_pass_from_insufficient(tmp_path: Path) -> None:

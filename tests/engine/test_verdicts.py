@@ -119,7 +119,7 @@ def test_a_ceiling_over_all_studies_names_no_attribute() -> None:
     ceiling = {"id": "c", "metric": "fpr", "direction": "at_most", "margin": 0.2}
     verdict = verdicts(rows, criteria=[ceiling])[0]
     assert (verdict.outcome, verdict.groups, verdict.attribute) == (Outcome.FAIL, ("All",), "")
-    assert verdict.statement.startswith("Fails: the false positive rate of x is .30 (95% interval .27 to .33)")
+    assert verdict.statement.startswith("Fails: the false positive rate of x is .30: 95% interval .27 to .33, ")
 
 
 def test_equalised_odds_is_the_larger_of_both_differences() -> None:

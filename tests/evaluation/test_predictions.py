@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import CohortError
 from evaluation.execution.predictions import from_bytes, join_batches, join_reference, to_bytes
 from models_registry.adapters.base import Predictions
-from models_registry.cohorts import ReferenceTable
+from models_registry.cohorts import ReferenceTable, convert_cohort, open_cohort
 
 NAMES = st.lists(st.text(min_size=1, max_size=12), max_size=3, unique=True)
 SCORES = st.one_of(st.just(np.nan), st.floats(0, 1))
@@ -109,3 +112,39 @@ def test_predictions_follow_their_study_not_their_row() -> None:
 def test_a_study_without_an_answer_is_never_given_anothers() -> None:
     with pytest.raises(KeyError):
         join_reference(reference(["a", "b"]), Predictions(study_ids=("a",), scores={"x": np.array([0.1])}))
+
+
+def test_the_experts_report_stands_beside_the_models_and_is_not_replaced_by_it() -> None:
+    base = reference(["a", "b"])
+    experts = ReferenceTable(
+        patient_ids=base.patient_ids,
+        study_ids=base.study_ids,
+        attributes=base.attributes | {"split": np.array(["test", None], object)},
+        labels=base.labels,
+        texts={"reference": np.array(["Effusion.", None], object)},
+    )
+    said = {"generated": np.array(["B", "A"], object), "reference": np.array(["forged", "forged"], object)}
+    table = join_reference(experts, Predictions(study_ids=("b", "a"), texts=said))
+    assert table.texts["reference"].tolist() == ["Effusion.", None]
+    assert table.texts["generated"].tolist() == ["A", "B"]
+    assert table.splits is not None and table.splits.tolist() == ["test", None]
+    assert join_reference(base, Predictions(study_ids=("b", "a"))).splits is None
+
+
+def test_reports_of_a_registered_cohort_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    source = tmp_path / "cohort.csv"
+    source.write_text(
+        "patient_id,study_id,sex,split,label.x,text.reference\np1,s1,F,test,1,Small effusion.\np2,s2,M,train,0,\n",
+        encoding="utf-8",
+    )
+    convert_cohort(source, mapping=None, destination=tmp_path / "out")
+    reader = open_cohort(tmp_path / "out")
+    shards = [reader.reference(shard, ["sex", "split"], texts=["reference"]) for shard in reader.shards]
+    found = {
+        study: text for table in shards for study, text in zip(table.study_ids, table.texts["reference"], strict=True)
+    }
+    assert found == {"s1": "Small effusion.", "s2": None}
+    assert {value for table in shards for value in table.attributes["split"]} == {"test", "train"}
+    assert reader.reference(0, ["sex"]).texts == {}
+    with pytest.raises(CohortError, match="no such column"):
+        reader.reference(0, texts=["generated"])

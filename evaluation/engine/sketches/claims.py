@@ -19,6 +19,7 @@ from core.errors import AuscultError, ProtocolError
 from evaluation.engine.grouping import Grouping, factorize
 from evaluation.engine.protocol import Protocol, Reports
 from evaluation.engine.records import ShardTable
+from evaluation.engine.sketches.counts import all_groupings
 from evaluation.engine.sketches.moments import PatientMoments
 from evaluation.engine.sketches.packing import narrow, pack, unpack, widen
 from evaluation.engine.sketches.quantiles import QuantileSketch
@@ -106,8 +107,13 @@ class ClaimsSketch:
     cells: dict[str, ClaimCells]
 
     @classmethod
-    def from_table(cls, protocol: Protocol, table: ShardTable, groupings: Sequence[Grouping]) -> ClaimsSketch:
+    def from_table(
+        cls, protocol: Protocol, table: ShardTable, groupings: Sequence[Grouping] | None = None
+    ) -> ClaimsSketch:
         """Sketch of one shard. Each distinct text is read once; time is linear in the words.
+
+        Args:
+            groupings: What ``all_groupings`` gives, where it is at hand already.
 
         Raises:
             ProtocolError: when the protocol compares reports and the table lacks the texts.
@@ -118,8 +124,15 @@ class ClaimsSketch:
         numbers = _numbers(protocol.reports, _texts(table, "reference"), _texts(table, "generated"))
         return cls(
             ontology=ontology().digest,
-            cells={by.name: _count(patients, len(known), numbers, by) for by in groupings},
+            cells={
+                by.name: _count(patients, len(known), numbers, by)
+                for by in (all_groupings(protocol, table) if groupings is None else groupings)
+            },
         )
+
+    def update(self, protocol: Protocol, batch: ShardTable) -> ClaimsSketch:
+        """With the patients of a batch added; none of them may have been counted before. Raises like ``merge``."""
+        return self.merge(ClaimsSketch.from_table(protocol, batch))
 
     def merge(self, other: ClaimsSketch) -> ClaimsSketch:
         """Claims of the patients of both. Exact; the order does not matter.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from core.errors import AuscultError
 from evaluation.engine.decisions import Decided, decide
@@ -109,13 +110,15 @@ class CountsSketch:
             AuscultError: for a study without a patient.
             ProtocolError: where the protocol does not fit the table.
         """
-        patients, _ = factorize(table.patient_ids)
-        if (patients < 0).any():
-            raise AuscultError("A study has no patient.", remedy="Give every study a patient_id.", column="patient_id")
+        patients = number_patients(table.patient_ids)
         ways = all_groupings(protocol, table) if groupings is None else groupings
         parts = [(by, Segments.of(patients, by)) for by in ways]
         cells = {(item.label, by): found for item in decide(protocol, table) for by, found in _count(item, parts)}
         return cls(cells=cells, tallies={by.name: _tally(by, segments) for by, segments in parts})
+
+    def update(self, protocol: Protocol, batch: ShardTable) -> CountsSketch:
+        """With the patients of a batch added; none of them may have been counted before. Raises like ``merge``."""
+        return self.merge(CountsSketch.from_table(protocol, batch))
 
     def merge(self, other: CountsSketch) -> CountsSketch:
         """Counts of both. Exact; the order does not matter.
@@ -173,6 +176,25 @@ def all_groupings(protocol: Protocol, table: ShardTable) -> list[Grouping]:
     return [everyone, *group_by(protocol, table)]
 
 
+def number_patients(names: npt.NDArray[np.object_]) -> Ints:
+    """A number for each patient, int64 [n], ascending in the order in which patients first appear.
+
+    Raises:
+        AuscultError: for a study without a patient.
+    """
+    if len(names) and isinstance(names[0], str):
+        try:
+            ordered = bool((names[1:] >= names[:-1]).all())
+        except TypeError:
+            ordered = False  # a missing name is no text
+        if ordered:  # as shards are: neighbours tell patients apart, without hashing
+            return np.concatenate([[0], np.cumsum(names[1:] != names[:-1])])
+    patients, _ = factorize(names)
+    if (patients < 0).any():
+        raise AuscultError("A study has no patient.", remedy="Give every study a patient_id.", column="patient_id")
+    return patients
+
+
 def _read_cells(item: dict[str, Any], rest: Any) -> Cells:
     groups, rows = tuple(item["groups"]), int(item["shape"][0])
     return Cells(
@@ -189,7 +211,7 @@ def _merge_all(mine: dict[Any, Part], theirs: dict[Any, Part]) -> dict[Any, Part
 
 def _states(item: Decided) -> Bytes:
     """The cell of each study as in CELLS, SILENT without a reference, SILENT + 1 with one but without a decision."""
-    cell = ((item.decision != 1).astype(np.int8) << 1) | (item.reference != 1)
+    cell: Bytes = ((item.decision != 1).astype(np.int8) << 1) | (item.reference != 1)
     cell[item.decision < 0] = SILENT + 1
     cell[item.reference < 0] = SILENT
     return cell

@@ -48,14 +48,14 @@ class Segments:
     Attributes:
         groups: Number of groups G.
         order: int64 [n], rows by patient and group; None where they lie in that order already.
-        starts: int64 [S], first row of each run, in that order.
+        ends: int64 [S], the row after the last of each run, in that order.
         patient, group: int64 [S], whose run it is, ascending by patient, then by group.
         longest: Studies in the longest run.
     """
 
     groups: int
     order: Ints | None
-    starts: Ints
+    ends: Ints
     patient: Ints
     group: Ints
     longest: int
@@ -71,8 +71,9 @@ class Segments:
         ordered = keys if order is None else keys[order]
         starts = np.flatnonzero(np.diff(ordered, prepend=-1))
         patient, group = np.divmod(ordered[starts], size)
-        longest = int(np.diff(starts, append=len(keys)).max(initial=0))
-        return cls(groups=len(by.groups), order=order, starts=starts, patient=patient, group=group, longest=longest)
+        ends = np.append(starts[1:], len(keys)) if len(starts) else starts
+        longest = int((ends - starts).max(initial=0))
+        return cls(groups=len(by.groups), order=order, ends=ends, patient=patient, group=group, longest=longest)
 
     @property
     def sizes(self) -> Ints:
@@ -92,12 +93,12 @@ class Segments:
         """
         ordered = states if self.order is None else states[self.order]
         bits = self.longest.bit_length()
-        if not len(self.starts) or 4 * bits > ROOM - GROUP_BITS:
+        if not len(self.ends) or 4 * bits > ROOM - GROUP_BITS:
             return self._ranked(ordered)
         # True positives lie highest, so that integers sort as their counts do.
         shifts = np.array([3 * bits, 2 * bits, bits, 0])
         weights = np.append(1 << shifts, 0)
-        packed = np.add.reduceat(weights[ordered], self.starts)
+        packed = self._sums(weights[ordered])
         return Runs(packed=packed, bits=4 * bits, counts=lambda codes: (codes[:, None] >> shifts) & ((1 << bits) - 1))
 
     def collapse(self, runs: Runs) -> tuple[Ints, Ints]:
@@ -135,11 +136,15 @@ class Segments:
         edges = np.concatenate([[True], np.diff(self.patient) > 0, [True]])
         return np.flatnonzero(edges[1:] & edges[:-1])
 
+    def _sums(self, values: Ints) -> Ints:
+        """Sum of each run. The running total may wrap around; its differences are exact all the same."""
+        return np.diff(np.cumsum(values)[self.ends - 1], prepend=0)
+
     def _ranked(self, ordered: Bytes) -> Runs:
         """The same for runs of so many studies that four counts do not fit in one integer."""
-        blocks = np.zeros((len(self.starts), 4), dtype=np.int64)
-        for cell in range(4 if len(self.starts) else 0):
-            blocks[:, cell] = np.add.reduceat((ordered == cell).astype(np.int64), self.starts)
+        blocks = np.zeros((len(self.ends), 4), dtype=np.int64)
+        for cell in range(4 if len(self.ends) else 0):
+            blocks[:, cell] = self._sums((ordered == cell).astype(np.int64))
         table, ranks = np.unique(blocks, axis=0, return_inverse=True)
         packed = np.where(blocks.any(axis=1), ranks + 1, 0)
         table = np.concatenate([np.zeros((1, 4), dtype=np.int64), table])

@@ -105,7 +105,7 @@ class _Stratum:
 
 def _strata(vectors: Ints, counts: Ints, groups: int) -> Iterator[_Stratum]:
     """One stratum for each group where no patient spans groups, else one for all."""
-    member: npt.NDArray[np.bool_] = vectors.reshape(len(vectors), groups, 4).any(axis=2)
+    member: npt.NDArray[np.bool_] = np.asarray(vectors.reshape(len(vectors), groups, 4).any(axis=2))
     if bool((member.sum(axis=1) <= 1).all()):
         for group in np.flatnonzero(member.any(axis=0)):
             inside = member[:, group]

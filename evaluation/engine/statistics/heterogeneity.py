@@ -84,7 +84,7 @@ def wald_heterogeneity(values: Sequence[float], covariance: npt.ArrayLike) -> He
 
 def _found(value: Floats, covariance: Floats, projection: Floats, rank: int) -> Heterogeneity:
     """From the matrix of the quadratic form, ``Q = y' projection y``, which sends constants to 0."""
-    from scipy.stats import chi2
+    from scipy.special import chdtrc
 
     # About the plain mean: the form ignores a constant, but rounding does not.
     centred = value - value.mean()
@@ -101,7 +101,7 @@ def _found(value: Floats, covariance: Floats, projection: Floats, rank: int) -> 
     shrunken = centre + between * inverse @ (value - centre)
     spread = between * np.diag(pull) + pull.sum(axis=1) ** 2 / total
     return Heterogeneity(
-        p_value=float(chi2.sf(statistic, rank)),
+        p_value=float(chdtrc(rank, statistic)),
         shrunken_gap=float(shrunken.max() - shrunken.min()),
         statistic=statistic,
         freedom=rank,

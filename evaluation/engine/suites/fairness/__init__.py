@@ -1,57 +1,104 @@
-"""Fairness: rates of every group and gaps between groups, per label, attribute and intersection.
+"""Fairness: rates, ranking, calibration and utility of every group, and gaps between groups.
 
-Definitions are in ``rates``; intervals and contrasts in ``groups``; how a verdict is read in ``docs/fairness.md``.
+Definitions are in ``rates`` and ``score_metrics``; intervals and contrasts in ``groups`` and ``scored``; how a verdict
+is read in ``docs/fairness.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from evaluation.engine.judging import CriterionTest, Region
+from evaluation.engine.judging import Contrast, CriterionTest, Region, Shortfall
 from evaluation.engine.protocol import Criterion, Protocol
-from evaluation.engine.records import UNKNOWN, Measurement, ShardTable
-from evaluation.engine.registry import SUITES, MetricInfo, SuiteFindings
-from evaluation.engine.sketches.counts import OVERALL, CountsSketch
+from evaluation.engine.records import UNKNOWN, Advice, Measurement, ShardTable, Verdict
+from evaluation.engine.registry import SUITES, Basis, MetricInfo, MetricKind, SuiteFindings
+from evaluation.engine.sketches.claims import ClaimsSketch
+from evaluation.engine.sketches.counts import OVERALL
 from evaluation.engine.suites.fairness.cross_check import compare_with_fairlearn
 from evaluation.engine.suites.fairness.groups import LabelGroups
 from evaluation.engine.suites.fairness.measure import measure_gaps, measure_groups
-from evaluation.engine.suites.fairness.rates import COMPOSITE_METRICS, GAPS, METRICS
+from evaluation.engine.suites.fairness.measure_scores import measure_scores
+from evaluation.engine.suites.fairness.metrics import METRICS
+from evaluation.engine.suites.fairness.rates import COMPOSITE_METRICS, GAPS
+from evaluation.engine.suites.fairness.report_metrics import REPORT_METRICS
+from evaluation.engine.suites.fairness.reports import measure_reports, report_notes, report_test
+from evaluation.engine.suites.fairness.score_metrics import SCORE_GAPS
+from evaluation.engine.suites.fairness.scored import ScoredGroups
+from evaluation.engine.suites.fairness.sketch import FairnessSketch
 from evaluation.engine.suites.fairness.wording import plain, wording_of
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """The merged sketch by (label, grouping)."""
+
+    counts: Mapping[tuple[str, str], LabelGroups]
+    scores: Mapping[tuple[str, str], ScoredGroups]
+
+
 class FairnessSuite:
-    """Rates and gaps from counts per patient."""
+    """Everything by group, from counts and histograms."""
 
     metrics: Mapping[str, MetricInfo] = METRICS
 
-    def sketch(self, protocol: Protocol, table: ShardTable) -> CountsSketch:
-        return CountsSketch.from_table(protocol, table)
+    def sketch(self, protocol: Protocol, table: ShardTable) -> FairnessSketch:
+        return FairnessSketch.from_table(protocol, table)
 
-    def load(self, data: bytes) -> CountsSketch:
-        return CountsSketch.from_bytes(data)
+    def load(self, data: bytes) -> FairnessSketch:
+        return FairnessSketch.from_bytes(data)
 
-    def measure(self, protocol: Protocol, sketch: CountsSketch, *, cross_check: bool) -> SuiteFindings:
-        """Everything the protocol asks of the merged counts."""
-        parts = {
-            (label, by): LabelGroups(protocol, label, by, sketch.cells[label, by])
-            for label in _labels(protocol)
-            for by in (OVERALL, *protocol.groupings)
-        }
-        measurements: list[Measurement] = []
-        for (label, by), part in parts.items():
-            composite = protocol.underdiagnosis is not None and label == protocol.underdiagnosis.name
-            measurements += measure_groups(part, composite=composite)
-            if by != OVERALL:
-                measurements += measure_gaps(part, composite=composite)
+    def measure(self, protocol: Protocol, sketch: FairnessSketch, *, cross_check: bool) -> SuiteFindings:
+        """Everything the protocol asks of the merged sketch."""
+        parts = _parts(protocol, sketch)
+        found = [*_measurements(parts), *measure_reports(protocol, sketch.reports)]
+        wanted = _wanted(protocol)
+        measurements = [item for item in found if not protocol.metrics or item.metric in wanted]
         return SuiteFindings(
             measurements=tuple(measurements),
-            tests=tuple(_tests(protocol, parts)),
-            notes=tuple(_notes(protocol, sketch)),
-            cross_checks=(compare_with_fairlearn(list(parts.values())),) if cross_check else (),
+            tests=tuple(_tests(protocol, parts, sketch.reports)),
+            notes=(*_notes(protocol, sketch), *report_notes(protocol, sketch.reports)),
+            cross_checks=(compare_with_fairlearn(list(parts.counts.values())),) if cross_check and parts.counts else (),
         )
+
+    def advise(self, protocol: Protocol, sketch: FairnessSketch, verdicts: Sequence[Verdict]) -> tuple[Advice, ...]:
+        """What would lessen the gaps that failed."""
+        from evaluation.engine.suites.fairness.advice import advise
+
+        return advise(protocol, sketch, verdicts)
 
 
 SUITES.register("fairness")(FairnessSuite())
+
+
+def _parts(protocol: Protocol, sketch: FairnessSketch) -> _Parts:
+    keys = [(label, by) for label in _labels(protocol) for by in (OVERALL, *protocol.groupings)]
+    return _Parts(
+        counts={(label, by): LabelGroups(protocol, label, by, sketch.counts.cells[label, by]) for label, by in keys},
+        scores={
+            (label, by): ScoredGroups(protocol, label, by, sketch.scores.cells[label, by])
+            for label, by in keys
+            if (label, by) in sketch.scores.cells
+        },
+    )
+
+
+def _wanted(protocol: Protocol) -> set[str]:
+    """Metrics to tell where the protocol names some: those of its criteria too, and omission wherever CHAIR is."""
+    named = {*protocol.metrics, *(item.metric for item in protocol.criteria), "support"}
+    return named | {"omission"} if any(name.startswith("chair_") for name in named) else named
+
+
+def _measurements(parts: _Parts) -> Iterator[Measurement]:
+    for key, counted in parts.counts.items():
+        under = counted.protocol.underdiagnosis
+        composite = under is not None and counted.label == under.name
+        yield from measure_groups(counted, composite=composite)
+        if counted.attribute:
+            tested = {item.metric for item in counted.protocol.criteria if item.attribute == counted.attribute}
+            yield from measure_gaps(counted, composite=composite, permuted=tested)
+        if key in parts.scores:
+            yield from measure_scores(parts.scores[key])
 
 
 def _labels(protocol: Protocol) -> tuple[str, ...]:
@@ -59,12 +106,15 @@ def _labels(protocol: Protocol) -> tuple[str, ...]:
     return (*protocol.label_names, under.name) if under else protocol.label_names
 
 
-def _tests(protocol: Protocol, parts: Mapping[tuple[str, str], LabelGroups]) -> Iterator[CriterionTest]:
+def _tests(protocol: Protocol, parts: _Parts, reports: ClaimsSketch) -> Iterator[CriterionTest]:
     for criterion in protocol.criteria:
         if criterion.metric not in METRICS:
             continue
+        if criterion.metric in REPORT_METRICS:
+            yield report_test(protocol, criterion, reports)
+            continue
         for label in _labels_of(protocol, criterion):
-            yield _test(protocol, criterion, parts[label, criterion.attribute])
+            yield _test(protocol, criterion, label, parts)
 
 
 def _labels_of(protocol: Protocol, criterion: Criterion) -> tuple[str, ...]:
@@ -73,30 +123,42 @@ def _labels_of(protocol: Protocol, criterion: Criterion) -> tuple[str, ...]:
     return protocol.label_names if "*" in criterion.labels else criterion.labels
 
 
-def _test(protocol: Protocol, criterion: Criterion, part: LabelGroups) -> CriterionTest:
-    gap = criterion.metric in GAPS
-    rates = GAPS.get(criterion.metric, (criterion.metric,))
-    margin = criterion.margin
-    if gap:
-        region, contrasts = Region(low=-margin, high=margin), part.pair_contrasts(rates)
-    else:
-        up = criterion.direction == "at_least"
-        region = Region(low=margin, high=1.0) if up else Region(low=0.0, high=margin)
-        contrasts = part.single_contrasts(criterion.metric)
+def _test(protocol: Protocol, criterion: Criterion, label: str, parts: _Parts) -> CriterionTest:
+    low, high = METRICS[criterion.metric].accepted(criterion.direction, criterion.margin)
+    contrasts, shortfalls = _evidence(criterion, label, parts)
     return CriterionTest(
         criterion=criterion,
-        label=part.label,
-        attribute=part.attribute,
-        region=region,
+        label=label,
+        attribute=criterion.attribute,
+        region=Region(low=-float("inf") if low is None else low, high=float("inf") if high is None else high),
         contrasts=contrasts,
-        shortfalls=part.shortfalls(rates),
-        wording=wording_of(protocol, criterion, part.label, part.attribute),
+        shortfalls=shortfalls,
+        wording=wording_of(protocol, criterion, label, criterion.attribute),
     )
 
 
-def _notes(protocol: Protocol, sketch: CountsSketch) -> Iterator[str]:
+def _evidence(criterion: Criterion, label: str, parts: _Parts) -> tuple[tuple[Contrast, ...], tuple[Shortfall, ...]]:
+    """What is held against the margin, and the groups that cannot be."""
+    metric, info = criterion.metric, METRICS[criterion.metric]
+    if info.basis is Basis.SCORES:
+        scored = parts.scores.get((label, criterion.attribute))
+        if scored is None:
+            reason = "the model gave decisions and no scores"
+            return (), (Shortfall(group="All", reason=reason, needed=f"the scores of {plain(label)}"),)
+        base = SCORE_GAPS.get(metric, metric)
+        pairs = info.kind is MetricKind.GAP
+        return scored.pair_contrasts(base) if pairs else scored.single_contrasts(base), scored.shortfalls(base)
+    counted = parts.counts[label, criterion.attribute]
+    if info.kind is MetricKind.RATIO:
+        return counted.ratio_contrasts("selection_rate"), counted.shortfalls(["selection_rate"])
+    rates = GAPS.get(metric, (metric,))
+    gap = info.kind is MetricKind.GAP
+    return counted.pair_contrasts(rates) if gap else counted.single_contrasts(metric), counted.shortfalls(rates)
+
+
+def _notes(protocol: Protocol, whole: FairnessSketch) -> Iterator[str]:
     """Facts about the data that a reader of the verdicts must know."""
-    cell = protocol.minimum_cell
+    cell, sketch = protocol.minimum_cell, whole.counts
     for by in protocol.groupings:
         tally, name = sketch.tallies[by], plain(by)
         everyone = int(sketch.tallies[OVERALL].sizes[0, 0])
@@ -109,7 +171,7 @@ def _notes(protocol: Protocol, sketch: CountsSketch) -> Iterator[str]:
             yield f"Studies with an impossible or unreadable value of {name}: {bad}; they count as Unknown."
         if tally.spanning:
             spanning = _count(tally.spanning, cell)
-            yield f"Patients with studies in several groups of {name}: {spanning}; each is resampled whole."
+            yield f"Patients with studies in several groups of {name}: {spanning}; each counts as one patient."
         if len([group for group in tally.groups if group != UNKNOWN]) < 2:
             yield f"There are not two groups of {name}, so nothing can be compared by it."
     for label in _labels(protocol):

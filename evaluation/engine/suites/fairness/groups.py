@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from itertools import combinations
-from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.engine.grouping import in_order
 from evaluation.engine.judging import Contrast, Shortfall
-from evaluation.engine.protocol import JOIN, Protocol
+from evaluation.engine.protocol import Protocol
 from evaluation.engine.records import UNKNOWN
-from evaluation.engine.sketches.counts import Cells
-from evaluation.engine.statistics import bootstrap
-from evaluation.engine.statistics.clusters import Rate, correlation, freedom_of_difference, rate_of
-from evaluation.engine.statistics.intervals import Interval, difference, t_of, wilson, z_of
+from evaluation.engine.sketches.counts import CELLS, Cells
+from evaluation.engine.statistics import bootstrap, intervals
+from evaluation.engine.statistics.clusters import LEAST_EFFECT, PatientSums, Rate
+from evaluation.engine.statistics.intervals import Interval, t_of, wilson, z_of
 from evaluation.engine.statistics.seeds import generator
 from evaluation.engine.suites.fairness.rates import RATES
 
 WILSON = "Wilson"
 CLUSTERED_WILSON = "Wilson with design effect"
+LINEARISED = "logit t, linearised variance of patients"
 BOOTSTRAP = "patient-cluster bootstrap"
+LOGIT = f"{BOOTSTRAP}, logit t"
 
 
 class LabelGroups:
@@ -34,27 +36,40 @@ class LabelGroups:
         self.attribute = attribute
         self.cells = cells
         self._rates: dict[tuple[str, str], Rate] = {}
+        self._drawn: dict[str, bootstrap.Floats] = {}
+        self._variances: dict[str, bootstrap.Floats] = {}
         self._contrasts: dict[tuple[str, ...], tuple[Contrast, ...]] = {}
+        self._together: dict[str, npt.NDArray[np.int64]] = {}
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
         """Groups in the order of the protocol, others alphabetically, Unknown last."""
-        known = _order(self.protocol, self.attribute)
-        rank = {name: place for place, name in enumerate(known)}
-        return tuple(sorted(self.cells.groups, key=lambda g: (g == UNKNOWN, rank.get(g, len(rank)), g)))
+        return in_order(self.protocol, self.attribute, self.cells.groups)
 
     @cached_property
     def judged(self) -> tuple[str, ...]:
         """Groups that take part in criteria: all but Unknown."""
         return tuple(group for group in self.groups if group != UNKNOWN)
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.cells.groups)}
+
     def index(self, group: str) -> int:
-        return self.cells.groups.index(group)
+        return self._places[group]
+
+    @cached_property
+    def sums(self) -> PatientSums:
+        return PatientSums.of(self.cells.vectors, self.cells.counts, len(self.cells.groups))
 
     def patients(self, group: str) -> int:
         """Patients with a usable study in the group."""
-        start = 4 * self.index(group)
-        return int(self.cells.counts[self.cells.vectors[:, start : start + 4].any(axis=1)].sum())
+        return int(self.sums.patients[self.index(group)])
+
+    @cached_property
+    def spanning(self) -> bool:
+        """Whether any patient has studies in several groups."""
+        return int(self.sums.patients.sum()) > int(self.cells.counts.sum())
 
     def suppressed(self, group: str) -> bool:
         """Whether the group is so small that nothing is told of it. An empty group discloses nobody."""
@@ -62,20 +77,45 @@ class LabelGroups:
 
     def rate(self, metric: str, group: str) -> Rate:
         if (metric, group) not in self._rates:
-            start = 4 * self.index(group)
-            block = self.cells.vectors[:, start : start + 4]
-            rule = RATES[metric]
-            self._rates[metric, group] = rate_of(rule.events(block), rule.studies(block), self.cells.counts)
+            found = self.sums.rates(*_cells_of(metric))
+            self._rates |= {(metric, name): rate for name, rate in zip(self.cells.groups, found, strict=True)}
         return self._rates[metric, group]
+
+    def influence_covariance(self, metric: str, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Cluster-robust covariance of the rates of ``names``, float64 [k, k]: patients may be in several groups."""
+        patients = max(2, int(self.cells.counts.sum()))
+        found = self.sums.covariance(*_cells_of(metric), [self.index(name) for name in names])
+        return found * patients / (patients - 1)
 
     def interval(self, metric: str, group: str) -> tuple[Interval, str]:
         """Interval of a defined rate at the protocol's level, and how it was made."""
+        return self.limits(metric, group, z_of(self.protocol.alpha)), self.method(metric, group)
+
+    def limits(self, metric: str, group: str, z: float) -> Interval:
+        """Interval of a defined rate for a normal quantile z.
+
+        With one study per patient Wilson's. Otherwise symmetric in the log odds, with the bootstrap's variance
+        between patients (the linearised one where the event is sparse) and Student's t with patients - 1 degrees of
+        freedom; where the rate is 0 or 1, Wilson's at the effective number of studies.
+        """
         rate = self.rate(metric, group)
-        if rate.clustered and not rate.sparse:
-            values = self._replicate_rates(metric)[:, self.index(group)]
-            return bootstrap.percentile_interval(values, self.protocol.alpha), BOOTSTRAP
-        low_high = wilson(rate.value or 0.0, rate.effective, z_of(self.protocol.alpha))
-        return low_high, CLUSTERED_WILSON if rate.clustered else WILSON
+        value = rate.value or 0.0
+        if not rate.clustered:
+            return wilson(value, rate.effective, z)
+        t = t_of(z, max(1, rate.patients - 1))
+        if rate.certain:
+            return wilson(value, rate.effective, t)
+        variance = rate.variance if rate.sparse else float(self._variance(metric)[self.index(group)])
+        return intervals.logit_interval(value, max(variance, LEAST_EFFECT * value * (1 - value) / rate.n), t)
+
+    def method(self, metric: str, group: str) -> str:
+        """How :meth:`limits` are made."""
+        rate = self.rate(metric, group)
+        if not rate.clustered:
+            return WILSON
+        if rate.certain:
+            return CLUSTERED_WILSON
+        return LINEARISED if rate.sparse else LOGIT
 
     def shortfalls(self, metrics: Sequence[str]) -> tuple[Shortfall, ...]:
         """Groups that have too few patients in the denominator of any of the rates."""
@@ -97,34 +137,54 @@ class LabelGroups:
         """Differences between every two adequate groups, in every rate, with one simultaneous critical value."""
         key = tuple(metrics)
         if key not in self._contrasts:
-            pairs = [(m, a, b) for m in metrics for a, b in combinations(self.adequate(metrics), 2)]
-            errors, critical = self._simultaneous(pairs)
+            groups = self.adequate(metrics)
+            resampled = {metric: self._resampled(metric, groups) for metric in metrics}
+            critical = self._critical(groups, resampled)
             self._contrasts[key] = tuple(
-                self._pair(*pair, error, critical) for pair, error in zip(pairs, errors, strict=True)
+                self._pair(metric, groups[one], groups[two], critical, drawn=bool(resampled[metric][one, two]))
+                for metric in metrics
+                for one, two in combinations(range(len(groups)), 2)
             )
         return self._contrasts[key]
 
-    def _simultaneous(self, pairs: Sequence[tuple[str, str, str]]) -> tuple[list[float | None], float]:
-        """Bootstrap standard error of each pair (None where it would degenerate), and the critical value."""
-        fallback = z_of(self.protocol.alpha / max(1, len(pairs)))
-        drawn = {pair: self._deviation(*pair) for pair in pairs if self._resampled(*pair)}
-        varying = {pair: column for pair, column in drawn.items() if np.nanstd(column) > 0}
-        if not varying:
-            return [None] * len(pairs), fallback
-        errors, critical = bootstrap.max_t(np.stack(list(varying.values()), axis=1), self.protocol.alpha)
-        spread = dict(zip(varying, map(float, errors), strict=True))
-        if len(varying) < len(pairs):
-            critical = max(critical, fallback)
-        return [spread.get(pair) for pair in pairs], critical
+    def ratio_contrasts(self, metric: str) -> tuple[Contrast, ...]:
+        """The rate of one adequate group over that of another, smaller over larger, for every pair; ideally 1.
 
-    def _resampled(self, metric: str, one: str, two: str) -> bool:
-        rates = self.rate(metric, one), self.rate(metric, two)
-        return any(rate.clustered for rate in rates) and not any(rate.sparse for rate in rates)
+        With Bonferroni over the pairs. A pair is left out where its larger rate is 0: the ratio is undefined.
+        """
+        groups = self.adequate([metric])
+        critical = z_of(self.protocol.alpha / max(1, len(groups) * (len(groups) - 1) // 2))
+        found = []
+        for pair in combinations(groups, 2):
+            small, large = sorted(pair, key=lambda name: self.rate(metric, name).value or 0.0)
+            above, below = (self.rate(metric, name).value or 0.0 for name in (small, large))
+            if below > 0:
+                interval = partial(self._combined, intervals.ratio, metric, small, large)
+                method = f"MOVER ratio, {self._joined_method(metric, small, large)}, Bonferroni"
+                found.append(self._contrast(metric, (small, large), above / below, interval, critical, method))
+        return tuple(found)
 
-    def _deviation(self, metric: str, one: str, two: str) -> npt.NDArray[np.float64]:
-        drawn = self._replicate_rates(metric)
-        observed = (self.rate(metric, one).value or 0.0) - (self.rate(metric, two).value or 0.0)
-        return drawn[:, self.index(one)] - drawn[:, self.index(two)] - observed
+    def _resampled(self, metric: str, groups: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Pairs whose spread the bootstrap tells, above the diagonal: several studies per patient, no sparse event."""
+        rates = [self.rate(metric, group) for group in groups]
+        clustered = np.array([rate.clustered for rate in rates], dtype=bool)
+        enough = np.array([not rate.sparse for rate in rates], dtype=bool)
+        return np.triu((clustered[:, None] | clustered) & enough[:, None] & enough, 1)
+
+    def _critical(self, groups: Sequence[str], resampled: dict[str, npt.NDArray[np.bool_]]) -> float:
+        """The z that holds for all pairs: from the bootstrap, or Bonferroni's where it cannot tell of some of them."""
+        pairs = len(resampled) * len(groups) * (len(groups) - 1) // 2
+        fallback = z_of(self.protocol.alpha / max(1, pairs))
+        if not any(used.any() for used in resampled.values()):
+            return fallback
+        places = [self.index(group) for group in groups]
+        largest = np.max(
+            [bootstrap.max_pair_t(self._deviations(metric)[:, places], used) for metric, used in resampled.items()],
+            axis=0,
+        )
+        critical = max(float(np.quantile(largest, 1 - self.protocol.alpha)), z_of(self.protocol.alpha))
+        told = sum(int(used.sum()) for used in resampled.values())
+        return critical if told == pairs else max(critical, fallback)
 
     @cached_property
     def _totals(self) -> bootstrap.Floats:
@@ -136,67 +196,82 @@ class LabelGroups:
             rng=generator(self.protocol.seed, self.label, self.attribute),
         )
 
-    def _replicate_rates(self, metric: str) -> npt.NDArray[np.float64]:
-        return RATES[metric].of(self._totals)
+    def _deviations(self, metric: str) -> bootstrap.Floats:
+        """Replicates of the rates of all groups less the rates, float64 [B, G]; NaN where undefined."""
+        if metric not in self._drawn:
+            self._drawn[metric] = RATES[metric].of(self._totals) - RATES[metric].of(self.sums.totals.astype(np.float64))
+        return self._drawn[metric]
+
+    def _variance(self, metric: str) -> bootstrap.Floats:
+        """Bootstrap variance of the rate of every group, float64 [G]; for m patients m/(m-1) of that of the draws."""
+        if metric not in self._variances:
+            patients = np.array([max(2, self.rate(metric, group).patients) for group in self.cells.groups])
+            squares = np.nan_to_num(self._deviations(metric)) ** 2
+            self._variances[metric] = squares.mean(axis=0) * patients / (patients - 1)
+        return self._variances[metric]
 
     def _single(self, metric: str, group: str, critical: float) -> Contrast:
-        rate = self.rate(metric, group)
-        value = rate.value or 0.0
-        return Contrast(
-            groups=(group,),
-            metric=metric,
-            rates=(value,),
-            value=value,
-            n=rate.n,
-            patients=rate.patients,
-            smallest=(group, rate.n),
-            method=CLUSTERED_WILSON if rate.clustered else WILSON,
-            interval=lambda z: wilson(value, rate.effective, z),
-            critical=critical,
-        )
+        value, interval = self.rate(metric, group).value or 0.0, partial(self.limits, metric, group)
+        return self._contrast(metric, (group,), value, interval, critical, self.method(metric, group))
 
-    def _pair(self, metric: str, one: str, two: str, error: float | None, critical: float) -> Contrast:
+    def _pair(self, metric: str, one: str, two: str, critical: float, *, drawn: bool) -> Contrast:
         """The difference, first group minus second, with the group that is worse off named first."""
         gap = (self.rate(metric, one).value or 0.0) - (self.rate(metric, two).value or 0.0)
         if gap * RATES[metric].worse < 0:
             one, two, gap = two, one, -gap
-        first, second = self.rate(metric, one), self.rate(metric, two)
-        rates = (first.value or 0.0, second.value or 0.0)
-        shared = correlation(first, second, self.cells.counts)
+        interval = partial(self._combined, intervals.difference, metric, one, two)
+        joined = self._joined_method(metric, one, two)
+        if drawn:
+            method = f"{BOOTSTRAP}, max-|t|, MOVER of logit t"
+        else:
+            method = f"{'Newcombe' if joined == WILSON else 'MOVER'}, {joined}, Bonferroni"
+        return self._contrast(metric, (one, two), gap, interval, critical, method)
 
-        def score(z: float) -> Interval:
-            limits = (wilson(rates[0], first.effective, z), wilson(rates[1], second.effective, z))
-            return difference(*rates, limits, shared)
+    def _combined(self, join: Callable[..., Interval], metric: str, one: str, two: str, z: float) -> Interval:
+        """Interval of a difference or ratio of two rates from the limits of each."""
+        values = (self.rate(metric, group).value or 0.0 for group in (one, two))
+        limits = (self.limits(metric, one, z), self.limits(metric, two, z))
+        return join(*values, limits, self._correlation(metric, one, two))
 
-        freedom = freedom_of_difference(first, second, self.cells.counts)
-        wide = (error or 0.0) * sqrt((freedom + 1) / freedom)
+    def _joined_method(self, metric: str, one: str, two: str) -> str:
+        return " and ".join(dict.fromkeys(self.method(metric, group) for group in (one, two)))
 
-        def student(z: float) -> Interval:
-            half = t_of(z, freedom) * wide
-            return max(-1.0, gap - half), min(1.0, gap + half)
+    def _correlation(self, metric: str, one: str, two: str) -> float:
+        """Correlation of two rates; 0 when no patient is in both or a variance is 0."""
+        if not self.spanning:
+            return 0.0
+        found = self.sums.covariance(*_cells_of(metric), [self.index(one), self.index(two)])
+        scale = float(found[0, 0] * found[1, 1])
+        return float(np.clip(found[0, 1] / np.sqrt(scale), -1, 1)) if scale > 0 else 0.0
 
-        smaller = min(((one, first.n), (two, second.n)), key=lambda item: item[1])
+    def _contrast(
+        self, metric: str, groups: tuple[str, ...], value: float, interval: Callable[[float], Interval],
+        critical: float, method: str,
+    ) -> Contrast:  # fmt: skip
+        rates = [self.rate(metric, group) for group in groups]
         return Contrast(
-            groups=(one, two),
+            groups=groups,
             metric=metric,
-            rates=rates,
-            value=gap,
-            n=first.n + second.n,
-            patients=self._patients_of(metric, one, two),
-            smallest=smaller,
-            method=f"{BOOTSTRAP}, max-|t|" if error is not None else self._score_method(first, second),
-            interval=student if error is not None else score,
+            rates=tuple(rate.value or 0.0 for rate in rates),
+            value=value,
+            n=sum(rate.n for rate in rates),
+            patients=self._patients_of(metric, groups),
+            smallest=min(((g, rate.n) for g, rate in zip(groups, rates, strict=True)), key=lambda item: item[1]),
+            method=method,
+            interval=interval,
             critical=critical,
         )
 
-    def _patients_of(self, metric: str, one: str, two: str) -> int:
-        blocks = self.cells.vectors.reshape(len(self.cells.counts), len(self.cells.groups), 4)
-        inside = RATES[metric].studies(blocks[:, [self.index(one), self.index(two)], :]).any(axis=1)
-        return int(self.cells.counts[inside].sum())
-
-    @staticmethod
-    def _score_method(first: Rate, second: Rate) -> str:
-        return f"Newcombe, {CLUSTERED_WILSON if first.clustered or second.clustered else WILSON}, Bonferroni"
+    def _patients_of(self, metric: str, groups: Sequence[str]) -> int:
+        """Patients in the denominators of one or two groups; who is in both counts once."""
+        alone = sum(self.rate(metric, group).patients for group in groups)
+        if len(groups) < 2 or not self.spanning:
+            return alone
+        if metric not in self._together:
+            blocks = self.cells.vectors.reshape(len(self.cells.counts), len(self.cells.groups), 4)
+            inside = (RATES[metric].studies(blocks) > 0).astype(np.float64)
+            self._together[metric] = (inside.T @ (inside * self.cells.counts[:, None])).astype(np.int64)
+        return alone - int(self._together[metric][self.index(groups[0]), self.index(groups[1])])
 
     def _shortfall(self, metric: str, group: str) -> Shortfall | None:
         rate, least, persons = self.rate(metric, group), self.protocol.minimum_denominator, RATES[metric].persons
@@ -212,11 +287,7 @@ class LabelGroups:
         return Shortfall(group=group, reason=reason, needed=needed)
 
 
-def _order(protocol: Protocol, attribute: str) -> tuple[str, ...]:
-    if not attribute:
-        return ()
-    names: list[str] = [""]
-    for part in attribute.split(JOIN):
-        listed = protocol.attribute(part).groups
-        names = [f"{left}{JOIN if left else ''}{right}" for left in names for right in listed]
-    return tuple(names)
+def _cells_of(metric: str) -> tuple[list[int], list[int]]:
+    """Cells of the numerator and of the denominator."""
+    rule = RATES[metric]
+    return [CELLS.index(name) for name in rule.numerator], [CELLS.index(name) for name in rule.denominator]

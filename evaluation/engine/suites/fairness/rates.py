@@ -116,9 +116,9 @@ GAP_TITLES = {
 RATIO = "demographic_parity_ratio"
 COMPOSITE_METRICS = frozenset({"underdiagnosis_rate", "underdiagnosis_difference"})
 
-METRICS: dict[str, MetricInfo] = {
+RATE_METRICS: dict[str, MetricInfo] = {
     "support": MetricInfo(title="support", kind=MetricKind.DESCRIBED),
-    RATIO: MetricInfo(title="demographic parity ratio (selection rate)", kind=MetricKind.DESCRIBED),
+    RATIO: MetricInfo(title="demographic parity ratio (selection rate)", kind=MetricKind.RATIO),
     **{
         name: MetricInfo(
             title=item.title,
