@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Min, Q, QuerySet, Sum
 from django.utils import timezone
 
 from core.errors import AuscultError, NotFoundError
+from evaluation.engine.registry import known_metrics
 from evaluation.models import AuditRun, Measurement, Outcome, Protocol, RunStatus, Shard, ShardStatus, Verdict
 from models_registry.models import CohortVersion, ModelVersion
 from models_registry.services.versions import model_store
@@ -167,11 +168,10 @@ def _slack_of_passed(verdict: Verdict) -> tuple[int, float]:
     """
     order = {Outcome.FAIL: 0, Outcome.INSUFFICIENT: 1, Outcome.PASS: 2}[Outcome(verdict.outcome)]
     detail = verdict.detail
-    low, high, margin = detail.get("low"), detail.get("high"), detail.get("margin")
-    if order < 2 or low is None or high is None or margin is None:
+    low, high, info = detail.get("low"), detail.get("high"), known_metrics().get(detail.get("metric", ""))
+    if order < 2 or low is None or high is None or info is None:
         return order, 0.0
-    at_least = detail.get("direction") == "at_least"
-    return order, low - margin if at_least else margin - max(abs(low), abs(high))
+    return order, info.slack(detail["direction"], detail["margin"], low, high)
 
 
 def get_verdict(run: AuditRun, position: int) -> Verdict:
@@ -200,14 +200,44 @@ class MeasurementFilter:
         return rows.filter(**{name: value for name, value in wanted.items() if value})
 
 
-def measurement_choices(run: AuditRun) -> dict[str, list[str]]:
-    """The metrics, labels and attributes that a run has measurements of, in one query."""
-    found = run.measurements.order_by().values_list("metric", "label", "attribute").distinct()
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One combination of which a run has measurements, of any number of groups."""
+
+    suite: str
+    metric: str
+    label: str
+    attribute: str
+
+
+def measured_of(run: AuditRun) -> list[Measured]:
+    """What a run has measurements of, in one query, in the order in which the engine gave them."""
+    names = ("suite", "metric", "label", "attribute")
+    rows = run.measurements.order_by().values(*names).annotate(first=Min("position")).order_by("first")
+    return [Measured(**{name: row[name] for name in names}) for row in rows]
+
+
+def measurement_choices(found: Iterable[Measured]) -> dict[str, list[str]]:
+    """The metrics, labels and attributes among what was measured, each sorted."""
     rows = list(found)
     return {
-        name: sorted({row[column] for row in rows if row[column]})
-        for column, name in enumerate(("metric", "label", "attribute"))
+        name: sorted({str(getattr(row, name)) for row in rows if getattr(row, name)})
+        for name in ("metric", "label", "attribute")
     }
+
+
+def measurements_for(
+    run: AuditRun, *, label: str, attributes: Iterable[str], metrics: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Measurements of some metrics of one label by some attributes, as the engine gave them, in one query."""
+    rows = run.measurements.filter(label=label, attribute__in=set(attributes), metric__in=set(metrics))
+    return list(rows.order_by("position").values_list("detail", flat=True))
+
+
+def attempts_of(run: AuditRun) -> list[AuditRun]:
+    """Every attempt at the same audit, this one among them, the first first. None is ever deleted."""
+    rows = AuditRun.objects.filter(spec_digest=run.spec_digest).select_related("requested_by")
+    return list(rows.order_by("attempt"))
 
 
 def evidence_of(run: AuditRun) -> tuple[dict[str, Any], AuscultError | None]:

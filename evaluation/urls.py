@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from evaluation.pages import panels, protocols, results, runs
+from evaluation.pages import closer, panels, protocols, results, runs
 
 __all__ = ["panels", "urlpatterns"]
 
@@ -19,6 +19,9 @@ urlpatterns = [
     path("audits/<int:pk>/evidence.json", results.evidence_json, name="audit-evidence"),
     path("audits/<int:pk>/charts/<int:position>.svg", results.chart, name="audit-chart"),
     path("audits/<int:pk>/charts/<int:position>/", results.chart_table, name="audit-chart-table"),
+    path("audits/<int:pk>/closer/", closer.closer, name="audit-closer"),
+    path("audits/<int:pk>/closer/<str:kind>.svg", closer.closer_chart, name="audit-closer-chart"),
+    path("audits/<int:pk>/closer/<str:kind>/", closer.closer_table, name="audit-closer-table"),
     path("audits/protocols/", protocols.protocol_list, name="protocols"),
     path("audits/protocols/new/", protocols.protocol_new, name="protocol-new"),
     path("audits/protocols/<int:pk>/", protocols.protocol_detail, name="protocol"),

@@ -7,30 +7,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from csp.decorators import csp_exempt
-from django.core.cache import cache
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from core.digests import sha256_json
 from core.pages.readers import HouseRequest, reads
-from core.pages.session import theme_of
 from evaluation import selectors
 from evaluation.models import AuditRun, Measurement, Verdict
+from evaluation.pages.closer import closer_context
+from evaluation.pages.pictures import asked_theme, drawn_once, picture, table_behind
 from models_registry.services.versions import model_store
 
 if TYPE_CHECKING:
     from evaluation.charts import Chart, Theme
 
 PAGE_SIZE = 50
-THEMES: dict[str, Theme] = {"light": "light", "dark": "dark", "print": "print"}
 COLUMNS = (
     "suite", "metric", "label", "attribute", "group", "value", "low", "high", "level", "n", "patients", "reason",
     "method", "seed", "metric_version",
 )  # fmt: skip
-CHART_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -41,23 +37,29 @@ def result_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
     query = {name: value for name, value in vars(chosen).items() if value}
     rows = chosen.apply(run.measurements.order_by("position"))
     evidence, trouble = selectors.evidence_of(run)
+    found = selectors.measured_of(run)
     return {
         "summary": summary,
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
         "chosen": chosen,
-        "choices": selectors.measurement_choices(run),
+        "choices": selectors.measurement_choices(found),
         "query": urlencode(query),
         "page_query": urlencode(query) + "&" if query else "",
-        "chart_themes": themes_of(theme_of(request)),
         "execution": evidence.get("execution", {}),
         "notes": evidence.get("result", {}).get("notes", []),
+        "advice": _by_criterion(evidence.get("result", {}).get("advice", [])),
+        "cautions": list(dict.fromkeys(item["caution"] for item in evidence.get("result", {}).get("advice", []))),
         "trouble": trouble,
+        **closer_context(request, run, found, summary.lead),
     }
 
 
-def themes_of(choice: str) -> tuple[str, ...]:
-    """The themes a chart is offered in: both, where the reader leaves the choice to their system."""
-    return ("light", "dark") if choice == "auto" else (choice,)
+def _by_criterion(advice: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Advice on one criterion and label together, in the order of the evidence."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for item in advice:
+        found.setdefault((item["criterion"], item["label"]), []).append(item)
+    return list(found.values())
 
 
 def _filter_of(request: HouseRequest) -> selectors.MeasurementFilter:
@@ -68,17 +70,16 @@ def _filter_of(request: HouseRequest) -> selectors.MeasurementFilter:
     )
 
 
-def chart_of(run: AuditRun, verdict: Verdict, *, theme: Theme) -> Chart:
-    """The forest chart of one verdict, drawn once for each content and theme."""
-    from evaluation.charts import forest_chart
-
+def chart_of(run: AuditRun, verdict: Verdict, *, theme: Theme) -> str:
+    """The forest plot of one verdict as SVG, drawn once for each content and theme."""
     measurements = selectors.measurements_behind(run, verdict)
-    key = f"chart:{theme}:{sha256_json([measurements, verdict.detail])}"
-    chart = cache.get(key)
-    if chart is None:
-        chart = forest_chart(measurements, verdict.detail, theme=theme)
-        cache.set(key, chart, timeout=None)
-    return chart
+
+    def draw() -> Chart:
+        from evaluation.charts import forest_chart
+
+        return forest_chart(measurements, verdict.detail, theme=theme)
+
+    return drawn_once(f"forest:{theme}", [measurements, verdict.detail], draw)
 
 
 @require_safe
@@ -87,25 +88,19 @@ def chart_of(run: AuditRun, verdict: Verdict, *, theme: Theme) -> Chart:
 def chart(request: HouseRequest, pk: int, position: int) -> HttpResponse:
     """The picture behind one verdict. Shown as an image, so that nothing in it can act."""
     run = selectors.get_run(pk)
-    theme = THEMES.get(request.GET.get("theme", "light"))
-    if theme is None:
-        raise Http404
-    drawn = chart_of(run, selectors.get_verdict(run, position), theme=theme)
-    response = HttpResponse(drawn.svg, content_type="image/svg+xml")
-    response["Content-Security-Policy"] = CHART_POLICY
-    response["Cache-Control"] = "private, max-age=3600"
-    return response
+    return picture(chart_of(run, selectors.get_verdict(run, position), theme=asked_theme(request)))
 
 
 @require_safe
 @reads
 def chart_table(request: HouseRequest, pk: int, position: int) -> HttpResponse:
     """The numbers behind a chart, made from the same rows: a part of the page, or a page of its own."""
+    from evaluation.charts import plan_forest
+
     run = selectors.get_run(pk)
-    drawn = chart_of(run, selectors.get_verdict(run, position), theme="light")
-    part = bool(request.headers.get("HX-Request"))
-    template = "evaluation/_chart_table.html" if part else "evaluation/chart_table.html"
-    return render(request, template, {"run": run, "chart": drawn})
+    verdict = selectors.get_verdict(run, position)
+    plan = plan_forest(selectors.measurements_behind(run, verdict), verdict.detail)
+    return table_behind(request, run, plan)
 
 
 class _Echo:

@@ -83,7 +83,8 @@ def _progress_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
 def run_detail(request: HouseRequest, pk: int) -> HttpResponse:
     """One run: live progress until it is done, then what it found."""
     run = selectors.get_run(pk)
-    context = _progress_context(request, run) | {"panels": panels_for("run", request.user, run)}
+    context = _progress_context(request, run)
+    context |= {"panels": panels_for("run", request.user, run), "attempts": selectors.attempts_of(run)}
     if run.status == "done":
         context |= result_context(request, run)
     return render(request, "evaluation/run.html", context)

@@ -16,7 +16,7 @@ from core.access import can
 from core.pages.forms import HouseForm, attempt, bind, perform
 from core.pages.readers import HouseRequest, reads
 from core.pages.session import theme_of
-from evaluation.pages.results import themes_of
+from evaluation.pages.pictures import themes_of
 from evaluation.selectors import get_run, verdicts_of
 from governance import selectors
 from governance.access import check_may_issue

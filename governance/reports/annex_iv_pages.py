@@ -7,8 +7,8 @@ from typing import Any
 
 from governance.reports.base import ReportContext
 from governance.reports.cohort_facts import cohort_tables
-from governance.reports.figures import Figure, draw_figures
-from governance.reports.findings import bare_statement, metric_title, primary_verdicts
+from governance.reports.figures import Figure, draw_closer_figures, draw_figures
+from governance.reports.findings import bare_statement, leading_verdict, metric_title, primary_verdicts
 from governance.reports.render import unbroken
 from governance.reports.statuses import Judgement, runs_weights
 from governance.reports.wording import (
@@ -54,6 +54,7 @@ def pages(
 ) -> dict[str, Any]:
     """The template's context. ``shown`` is the evidence with small cells hidden."""
     figures = draw_figures(shown, primary_verdicts(shown))
+    figures += draw_closer_figures(shown, leading_verdict(shown), after=len(figures))
     rows = _measurement_rows(shown)
     return {
         "data": data,

@@ -1,15 +1,22 @@
-"""Forest charts of verdicts, drawn into the page, each with its words and its table."""
+"""Charts of verdicts and of the groups behind them, drawn into the page, each with its words and its table."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from evaluation.engine.protocol import JOIN
 from governance.reports.findings import metric_title
 from governance.reports.render import SVG_DATA
 from governance.reports.wording import spoken
+
+if TYPE_CHECKING:
+    from evaluation.charts import Chart, ChartPlan
+
+LONG = 16
+"""Rows from which on a figure's table may go on the next page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,10 @@ class Figure:
     rows: tuple[tuple[str, ...], ...]
 
     @property
+    def long(self) -> bool:
+        return len(self.rows) >= LONG
+
+    @property
     def anchor(self) -> str:
         return f"figure-{self.number}"
 
@@ -42,15 +53,71 @@ def draw_figures(evidence: dict[str, Any], verdicts: Sequence[dict[str, Any]]) -
     return tuple(_draw(number, evidence, verdict) for number, verdict in enumerate(grouped, start=1))
 
 
+def draw_closer_figures(evidence: dict[str, Any], verdict: dict[str, Any] | None, *, after: int) -> tuple[Figure, ...]:
+    """A closer look at the label of one verdict: its calibration by group, and its rate in each intersection.
+
+    Evidence without scores has no calibration, and evidence without intersections no heat map: what cannot be drawn
+    is left out, since the measurements beside it say why.
+
+    Args:
+        after: The number of the figure before the first of these.
+    """
+    if verdict is None:
+        return ()
+    plans = list(_closer_plans(evidence["result"]["measurements"], verdict))
+    return tuple(
+        _figure(number, title, plan.draw("print"), verdict["outcome"])
+        for number, (title, plan) in enumerate(plans, start=after + 1)
+    )
+
+
+def _closer_plans(measurements: Sequence[dict[str, Any]], verdict: dict[str, Any]) -> Iterator[tuple[str, ChartPlan]]:
+    from evaluation.charts import NothingToDrawError, plan_calibration, plan_heatmap
+    from evaluation.charts.metrics import is_rate
+
+    label, rate = verdict["label"], _rate_behind(measurements, verdict)
+    rate = rate if is_rate(rate) else "tpr"
+    mine = [item for item in measurements if item["label"] == label]
+    scored = list(dict.fromkeys(item["attribute"] for item in mine if item["metric"] == "ece" and item["attribute"]))
+    crossed = dict.fromkeys(item["attribute"] for item in mine if JOIN in item["attribute"] and item["metric"] == rate)
+    wanted = [verdict["attribute"]] if verdict["attribute"] in scored else scored[:1]
+    drawn: list[tuple[str, Any, str, dict[str, str]]] = [
+        (f"calibration of {spoken(label)}", plan_calibration, name, {}) for name in wanted
+    ]
+    drawn += [(f"{metric_title(rate)} of {spoken(label)}", plan_heatmap, name, {"metric": rate}) for name in crossed]
+    for title, plan, attribute, more in drawn:
+        try:
+            yield f"{title} by {spoken(attribute)}", plan(measurements, label=label, attribute=attribute, **more)
+        except NothingToDrawError:
+            continue
+
+
+def _rate_behind(measurements: Sequence[dict[str, Any]], verdict: dict[str, Any]) -> str:
+    """The rate that a verdict is about: for a difference, the one that the evidence names."""
+    same = (
+        item
+        for item in measurements
+        if (item["metric"], item["label"], item["attribute"])
+        == (verdict["metric"], verdict["label"], verdict["attribute"])
+    )
+    told = (str((item.get("detail") or {}).get("rate", "")) for item in same)
+    return next((rate for rate in told if rate), str(verdict["metric"]))
+
+
 def _draw(number: int, evidence: dict[str, Any], verdict: dict[str, Any]) -> Figure:
     from evaluation.charts import forest_chart
 
     chart = forest_chart(evidence["result"]["measurements"], verdict, theme="print")
+    title = f"{spoken(verdict['label'])} by {spoken(verdict['attribute'])}: {metric_title(verdict['metric'])}"
+    return _figure(number, title, chart, verdict["outcome"])
+
+
+def _figure(number: int, title: str, chart: Chart, outcome: str) -> Figure:
     return Figure(
         number=number,
-        title=f"{spoken(verdict['label'])} by {spoken(verdict['attribute'])}: {metric_title(verdict['metric'])}",
+        title=title,
         finding=chart.title,
-        outcome=verdict["outcome"],
+        outcome=outcome,
         image=SVG_DATA + base64.b64encode(chart.svg.encode()).decode(),
         text_alternative=chart.text_alternative,
         headers=tuple(str(cell) for cell in chart.table_headers),

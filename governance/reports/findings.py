@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.digests import sha256_json
+from evaluation.engine.registry import known_metrics
 from governance.reports.base import ReportContext
 from governance.reports.statuses import runs_weights
 from governance.reports.wording import plural, spoken
@@ -43,11 +44,15 @@ def leading_verdict(evidence: dict[str, Any]) -> dict[str, Any] | None:
 def _distance(verdict: dict[str, Any]) -> float:
     """Where a value lies against its margin, for ordering only: smaller is worse, nothing known is last.
 
-    A difference is signed, and it is held against the margin on both sides.
+    What a metric accepts is for the suite to say; of a suite that is no longer installed, the margin is all there is.
     """
-    if verdict["value"] is None:
+    value = verdict["value"]
+    if value is None:
         return float("inf")
-    distance = verdict["margin"] - abs(verdict["value"])
+    info = known_metrics().get(verdict["metric"])
+    if info is not None:
+        return info.slack(verdict["direction"], verdict["margin"], value, value)
+    distance = verdict["margin"] - abs(value)
     return float(-distance if verdict["direction"] == "at_least" else distance)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from evaluation.engine.registry import MetricKind, known_metrics
+
 VERDICTS = {"pass": "Pass", "fail": "Fail", "insufficient": "Insufficient evidence"}
 STATES = {
     "complete": "Complete",
@@ -99,8 +101,13 @@ def spoken(name: str) -> str:
 
 
 def limit(verdict: dict[str, Any]) -> str:
-    """What a criterion demands of its metric: ``at least .80``, or ``within ±.10`` for a difference."""
-    margin = number(verdict["margin"])
+    """What a criterion demands: ``at least .80``, ``within ±.10`` for a difference, ``.80 to 1.20`` for a slope."""
+    margin, info = number(verdict["margin"]), known_metrics().get(verdict["metric"])
+    if info is not None and info.kind is MetricKind.DEVIATION and info.ideal:
+        low, high = info.accepted(verdict["direction"], verdict["margin"])
+        return f"{number(low)} to {number(high)}"
+    if info is not None and info.kind is MetricKind.DEVIATION:
+        return f"within ±{margin}"
     if verdict["direction"] == "at_least":
         return f"at least {margin}"
     return f"within ±{margin}" if verdict["metric"].endswith("_difference") else f"at most {margin}"

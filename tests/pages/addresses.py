@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 from django.urls import reverse
 
+CROSSED = "?of=effusion&by=sex+%26+age&rate=tpr"
+"""The closer look at the one intersection that the scene has measured."""
+
 
 def pages(house: SimpleNamespace) -> list[str]:
     """Pages for everyone of the house: HTML, by GET."""
@@ -32,6 +35,8 @@ def pages(house: SimpleNamespace) -> list[str]:
         reverse("audit", args=[house.running.pk]),
         reverse("audit", args=[house.broken.pk]),
         reverse("audit-chart-table", args=[house.fail.pk, 0]),
+        reverse("audit-closer", args=[house.fail.pk]),
+        reverse("audit-closer-table", args=[house.fail.pk, "heatmap"]) + CROSSED,
         reverse("protocols"),
         reverse("protocol-new"),
         reverse("protocol", args=[house.protocol.pk]),
@@ -51,6 +56,7 @@ def parts(house: SimpleNamespace) -> list[str]:
         reverse("audit-csv", args=[house.fail.pk]),
         reverse("audit-evidence", args=[house.fail.pk]),
         reverse("audit-chart", args=[house.fail.pk, 0]),
+        reverse("audit-closer-chart", args=[house.fail.pk, "heatmap"]) + CROSSED,
     ]
 
 
@@ -96,6 +102,9 @@ def unknown() -> list[str]:
         "/audits/9999/evidence.json",
         "/audits/1/charts/999.svg",
         "/audits/1/charts/0.svg?theme=neon",
+        "/audits/9999/closer/",
+        "/audits/1/closer/pie.svg",
+        "/audits/1/closer/calibration.svg?of=effusion&by=sex",
         "/audits/protocols/9999/",
         "/governance/reviews/9999/",
         "/reports/9999/pdf/",

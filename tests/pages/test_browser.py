@@ -18,7 +18,10 @@ from tests.pages.scene import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FILL = "import django; django.setup(); from tests.pages.scene import house; house()"
+FILL = (
+    "import django; django.setup(); from tests.pages.scene import house; from tests.pages.closer_scene import enrich; "
+    "enrich(house()['fail'])"
+)
 PAGES = (
     "/", "/systems/", "/systems/chest-model/", "/systems/chest-model/versions/1/", "/systems/~new/", "/cohorts/",
     "/cohorts/simulated-chest-cohort/", "/cohorts/~import/", "/cohorts/~import/1/", "/audits/", "/audits/new/",
@@ -123,6 +126,20 @@ def test_the_numbers_behind_a_chart_come_on_demand(browser: Any, address: str) -
     page, complaints = open_as(browser, address, "mina")
     page.goto(f"{address}/audits/1/")
     page.get_by_text("Show as table").first.click()
+    page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
+    assert complaints == []
+
+
+def test_the_closer_look_changes_with_the_choice_and_draws(browser: Any, address: str) -> None:
+    page, complaints = open_as(browser, address, "mina")
+    page.goto(f"{address}/audits/1/")
+    page.get_by_label("Groups by").select_option("age_band")
+    page.locator("#closer").get_by_role("button", name="Show").click()
+    page.get_by_role("heading", name="Calibration by group: age band").wait_for(timeout=15000)
+    for image in page.locator("#closer img").all():
+        image.scroll_into_view_if_needed()
+        page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
+    page.locator("#closer").get_by_text("Show as table").first.click()
     page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
     assert complaints == []
 

@@ -15,7 +15,9 @@ from core.digests import canonical_json, sha256_bytes, sha256_json
 from core.errors import AuscultError
 from governance.reports.annex_iv import AnnexIV
 from governance.reports.base import REPORTS, Draft, ReportDocument, schema_of
+from governance.reports.wording import limit
 from governance.requirements import load_requirements
+from tests.engine.measured import benefits, bins, calibration, crossed
 from tests.reports.conftest import make_context, make_evidence, make_review
 from tests.reports.pdf import Facts, read_pdf
 
@@ -187,3 +189,55 @@ def test_evidence_without_verdicts_is_refused() -> None:
 
 def test_both_readings_of_an_uncertain_date_are_printed(failing: ReportDocument) -> None:
     assert "2 Aug 2028, by another reading 2 Aug 2026" in failing.html
+
+
+def closer_evidence() -> dict[str, Any]:
+    """Evidence of an audit that measured scores by group and an intersection."""
+    evidence = make_evidence("fail")
+    evidence["result"]["measurements"] += [
+        *calibration({"F": bins(0.12, above=0.4, hidden=(9,)), "M": bins(0.0)}),
+        *benefits({"F": 0.05, "M": 0.2}),
+        *crossed(),
+    ]
+    return evidence
+
+
+def test_a_closer_look_at_the_deciding_label_is_printed_with_its_source() -> None:
+    document = build(closer_evidence())
+    pdf = read_pdf(document.pdf)
+    assert pdf.tags["/Figure"] == 6
+    assert "Calibration of effusion by sex. Source: run 4." in document.html
+    assert "Sensitivity of effusion by sex &amp; age band. Source: run 4." in document.html
+    assert any(
+        text.startswith("Effusion: scores of female patients are too low above .40") for text in pdf.alternatives
+    )
+    assert any("suppressed: fewer than 11 patients" in text for text in pdf.alternatives)
+    assert document.html.count("Figure 5.") == document.html.count("Figure 6.") == 1
+
+
+def test_bins_of_few_studies_leave_no_number() -> None:
+    evidence = closer_evidence()
+    row = next(item for item in evidence["result"]["measurements"] if item["metric"] == "ece")
+    row["detail"]["bins"][3] |= {"n": 7, "observed": 0.987654}
+    document = draft(evidence)
+    assert ".99 (" not in document.html and ".988" not in document.html
+    assert b"0.987654" not in canonical_json(document.data)
+
+
+def test_evidence_without_scores_and_intersections_keeps_its_figures(failing: ReportDocument) -> None:
+    assert failing.html.count("<figure ") == 4
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "margin", "said"),
+    [
+        ("equal_opportunity_difference", "at_most", 0.1, "within ±.100"),
+        ("tpr", "at_least", 0.8, "at least .800"),
+        ("calibration_slope", "at_most", 0.2, ".800 to 1.200"),
+        ("calibration_intercept", "at_most", 0.2, "within ±.200"),
+        ("observed_expected", "at_most", 0.25, ".800 to 1.250"),
+        ("of_another_suite", "at_most", 2.0, "at most 2.000"),
+    ],
+)
+def test_a_limit_is_said_as_it_is_judged(metric: str, direction: str, margin: float, said: str) -> None:
+    assert limit({"metric": metric, "direction": direction, "margin": margin}) == said

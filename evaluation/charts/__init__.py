@@ -1,0 +1,29 @@
+"""Charts of evidence, as SVG that needs no script and prints. Drawn from plain measurements and verdicts.
+
+Every chart is a finding in words, a picture, a text alternative and a table, all made from the same rows. ``plan_*``
+gives all but the picture; ``*_chart`` gives the picture too.
+"""
+
+from evaluation.charts.calibration import calibration_chart, plan_calibration
+from evaluation.charts.drawing import PALETTES, Chart, ChartPlan, NothingToDrawError, Palette, Theme, to_svg
+from evaluation.charts.forest import forest_chart, plan_forest
+from evaluation.charts.heatmap import heatmap_chart, plan_heatmap
+from evaluation.charts.tradeoff import plan_tradeoff, tradeoff_chart
+
+__all__ = [
+    "PALETTES",
+    "Chart",
+    "ChartPlan",
+    "NothingToDrawError",
+    "Palette",
+    "Theme",
+    "calibration_chart",
+    "forest_chart",
+    "heatmap_chart",
+    "plan_calibration",
+    "plan_forest",
+    "plan_heatmap",
+    "plan_tradeoff",
+    "to_svg",
+    "tradeoff_chart",
+]
