@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import combinations
-from typing import Any, Protocol
+from typing import Any
 
-from evaluation.engine.judging import Contrast
-from evaluation.engine.protocol import Protocol as AuditProtocol
 from evaluation.engine.records import UNKNOWN, Measurement
 from evaluation.engine.statistics.heterogeneity import heterogeneity, wald_heterogeneity
 from evaluation.engine.statistics.permutation import gap_test
 from evaluation.engine.statistics.seeds import generator
-from evaluation.engine.suites.fairness.groups import BOOTSTRAP, LabelGroups
+from evaluation.engine.suites.fairness.gaps import (
+    Events,
+    compared,
+    few,
+    gap_of,
+    record,
+    spread_of,
+    unknown_bounds,
+)
+from evaluation.engine.suites.fairness.groups import LabelGroups
 from evaluation.engine.suites.fairness.rates import (
     COMPOSITE_METRICS,
     COMPOSITE_RATES,
@@ -20,10 +26,7 @@ from evaluation.engine.suites.fairness.rates import (
     LABEL_RATES,
     RATES,
     RATIO,
-    VERSION,
 )
-
-MAX_PAIRS_TOLD = 30
 
 
 def measure_groups(groups: LabelGroups, *, composite: bool) -> Iterator[Measurement]:
@@ -45,39 +48,6 @@ def measure_gaps(groups: LabelGroups, *, composite: bool, permuted: Collection[s
             yield _gap(groups, metric, rates, permute=metric in permuted)
     if not composite:
         yield _ratio(groups)
-
-
-class Judged(Protocol):
-    """Whose measurements they are."""
-
-    @property
-    def protocol(self) -> AuditProtocol: ...
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def attribute(self) -> str: ...
-
-
-def record(groups: Judged, metric: str, group: str, **facts: Any) -> Measurement:
-    """A measurement of the suite; ``facts`` are fields of it, empty unless given."""
-    empty = {"value": None, "reason": "", "low": None, "high": None, "n": None, "patients": None, "method": ""}
-    protocol = groups.protocol
-    return Measurement(
-        suite="fairness",
-        metric=metric,
-        metric_version=VERSION,
-        label=groups.label,
-        attribute=groups.attribute,
-        group=group,
-        level=1 - protocol.alpha,
-        **{**empty, "seed": protocol.seed if BOOTSTRAP in facts.get("method", "") else None, **facts},
-    )
-
-
-def few(groups: Judged, what: str = "patients") -> str:
-    return f"suppressed: fewer than {groups.protocol.minimum_cell} {what}"
 
 
 def _support(groups: LabelGroups, group: str) -> Measurement:
@@ -128,61 +98,32 @@ def _rate(groups: LabelGroups, metric: str, group: str) -> Measurement:
 
 
 def _gap(groups: LabelGroups, metric: str, rates: tuple[str, ...], *, permute: bool) -> Measurement:
-    """Largest absolute difference between two adequate groups; its interval is the signed one, higher less lower."""
+    """Largest difference of one or more rates between two adequate groups, with the tests beside it."""
     contrasts = groups.pair_contrasts(rates)
-    left_out = [item.group for item in groups.shortfalls(rates)]
-    if not contrasts:
-        reason = "undefined: fewer than two groups have enough patients to be compared"
-        return record(groups, metric, "", reason=reason, detail={"left_out": sorted(set(left_out))})
-    most = max(contrasts, key=lambda item: abs(item.value))
-    names, low, high = (most.groups, most.low, most.high)
-    if most.value < 0:
-        names, low, high = names[::-1], -most.high, -most.low
-    detail = {
-        "rate": most.metric,
-        "pairs": [told(item) for item in sorted(contrasts, key=lambda c: -abs(c.value))[:MAX_PAIRS_TOLD]],
-        "pairs_compared": len(contrasts),
-        "left_out": sorted(set(left_out)),
-        **_spread(groups, most.metric),
-        **(_permuted(groups, metric, rates) if permute else {}),
-        **_unknown_bounds(groups, most.metric),
-    }
-    return record(
-        groups, metric, " vs ".join(names), value=abs(most.value), low=low, high=high, n=most.smallest[1],
-        patients=most.patients, method=most.method, detail=detail,
-    )  # fmt: skip
-
-
-def told(item: Contrast) -> dict[str, Any]:
-    return {
-        "groups": list(item.groups),
-        "rate": item.metric,
-        "value": item.value,
-        "low": item.low,
-        "high": item.high,
-        "n": item.n,
-        "patients": item.patients,
-        "method": item.method,
-    }
+    detail: dict[str, Any] = {}
+    if contrasts:
+        rate = max(contrasts, key=lambda item: abs(item.value)).metric
+        detail = {
+            **_spread(groups, rate),
+            **(_permuted(groups, metric, rates) if permute else {}),
+            **_unknown_bounds(groups, rate),
+        }
+    return gap_of(groups, metric, contrasts, groups.shortfalls(rates), detail)
 
 
 def _ratio(groups: LabelGroups) -> Measurement:
     """Smallest ratio of the selection rates of two adequate groups, lower over higher."""
-    contrasts = groups.ratio_contrasts("selection_rate")
+    contrasts = sorted(groups.ratio_contrasts("selection_rate"), key=lambda item: item.value)
     if not contrasts:
         names = groups.adequate(["selection_rate"])
         few_groups = "undefined: fewer than two groups have enough patients"
         reason = few_groups if len(names) < 2 else "undefined: nothing was predicted in any group"
         return record(groups, RATIO, "", reason=reason)
-    lowest = min(contrasts, key=lambda item: min(item.value, 1 / item.value if item.value else 0.0))
-    detail = {
-        "rate": "selection_rate",
-        "pairs": [told(item) for item in sorted(contrasts, key=lambda c: c.value)[:MAX_PAIRS_TOLD]],
-        "pairs_compared": len(contrasts),
-    }
+    lowest = contrasts[0]
     return record(
         groups, RATIO, " vs ".join(lowest.groups), value=lowest.value, low=lowest.low, high=lowest.high,
-        n=lowest.smallest[1], patients=lowest.patients, method=lowest.method, detail=detail,
+        n=lowest.smallest[1], patients=lowest.patients, method=lowest.method,
+        detail={"rate": "selection_rate", **compared(contrasts)},
     )  # fmt: skip
 
 
@@ -192,13 +133,9 @@ def _spread(groups: LabelGroups, metric: str) -> dict[str, Any]:
     rates = [groups.rate(metric, name) for name in names]
     values = [rate.value or 0.0 for rate in rates]
     if groups.spanning:
-        found = wald_heterogeneity(values, groups.influence_covariance(metric, names))
-    else:
-        found = heterogeneity(values, [v * (1 - v) / rate.effective for v, rate in zip(values, rates, strict=True)])
-    if found is None:
-        return {}
-    shrunken = dict(zip(names, found.shrunken, strict=True))
-    return {"shrunken_gap": found.shrunken_gap, "heterogeneity_p": found.p_value, "shrunken": shrunken}
+        return spread_of(names, wald_heterogeneity(values, groups.influence_covariance(metric, names)))
+    variances = [v * (1 - v) / rate.effective for v, rate in zip(values, rates, strict=True)]
+    return spread_of(names, heterogeneity(values, variances))
 
 
 def _permuted(groups: LabelGroups, metric: str, rates: tuple[str, ...]) -> dict[str, Any]:
@@ -210,20 +147,9 @@ def _permuted(groups: LabelGroups, metric: str, rates: tuple[str, ...]) -> dict[
 
 
 def _unknown_bounds(groups: LabelGroups, metric: str) -> dict[str, Any]:
-    """The smallest and largest gap there could be, whatever groups the Unknown studies truly belong to.
-
-    For a pair, the difference is largest when the Unknown events are in one group and the Unknown non-events in the
-    other. Left out where there is no Unknown group, or it is suppressed.
-    """
-    if UNKNOWN not in groups.groups or groups.suppressed(UNKNOWN) or groups.rate(metric, UNKNOWN).n == 0:
+    """Left out where there is no Unknown group, or where it is too small to be told."""
+    if UNKNOWN not in groups.groups or groups.rate(metric, UNKNOWN).patients < groups.protocol.minimum_cell:
         return {}
-    unknown = groups.rate(metric, UNKNOWN)
-    extra, rest = unknown.events, unknown.n - unknown.events
-    least, most = 0.0, 0.0
-    for one, two in combinations(groups.adequate([metric]), 2):
-        first, second = groups.rate(metric, one), groups.rate(metric, two)
-        up = (first.events + extra) / (first.n + extra) - second.events / (second.n + rest)
-        down = first.events / (first.n + rest) - (second.events + extra) / (second.n + extra)
-        most = max(most, up, -down)
-        least = max(least, down, -up)
-    return {"unknown_bounds": [least, most], "unknown_studies": unknown.n}
+    rates = [groups.rate(metric, name) for name in (*groups.adequate([metric]), UNKNOWN)]
+    *known, unknown = (Events(events=rate.events, n=rate.n) for rate in rates)
+    return {"unknown_bounds": list(unknown_bounds(known, unknown)), "unknown_studies": unknown.n}

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.engine.judging import Contrast
 from evaluation.engine.records import UNKNOWN, Measurement
 from evaluation.engine.sketches.scores import bin_edges
-from evaluation.engine.statistics.heterogeneity import Heterogeneity, wald_heterogeneity
+from evaluation.engine.statistics.heterogeneity import wald_heterogeneity
 from evaluation.engine.statistics.intervals import Interval, wilson, z_of
 from evaluation.engine.statistics.scored import (
     bin_influences,
@@ -22,7 +21,7 @@ from evaluation.engine.statistics.scored import (
     net_benefit,
 )
 from evaluation.engine.statistics.seeds import generator
-from evaluation.engine.suites.fairness.measure import MAX_PAIRS_TOLD, few, record, told
+from evaluation.engine.suites.fairness.gaps import few, gap_of, record, spread_of
 from evaluation.engine.suites.fairness.score_metrics import ECE, NET_BENEFIT, SCORE_GAPS, SCORED, XAUC, Need
 from evaluation.engine.suites.fairness.scored import LINEARISED, ScoredGroups
 
@@ -192,31 +191,10 @@ def _crossed(groups: ScoredGroups) -> Iterator[Measurement]:
 
 
 def _gap(groups: ScoredGroups, metric: str, base: str) -> Measurement:
-    """Largest absolute difference between two adequate groups; its interval is the signed one, higher less lower."""
+    """Largest difference of a statistic between two adequate groups."""
     contrasts = groups.pair_contrasts(base)
-    left_out = sorted({item.group for item in groups.shortfalls(base)})
-    if not contrasts:
-        reason = "undefined: fewer than two groups have enough patients to be compared"
-        return record(groups, metric, "", reason=reason, detail={"left_out": left_out})
-    most = max(contrasts, key=lambda item: abs(item.value))
-    detail = {
-        "rate": base,
-        "pairs": [told(item) for item in sorted(contrasts, key=lambda c: -abs(c.value))[:MAX_PAIRS_TOLD]],
-        "pairs_compared": len(contrasts),
-        "left_out": left_out,
-        **_spread(groups, base),
-    }
-    names, low, high = _higher_first(most)
-    return record(
-        groups, metric, " vs ".join(names), value=abs(most.value), low=low, high=high, n=most.smallest[1],
-        patients=most.patients, method=most.method, seed=groups.protocol.seed, detail=detail,
-    )  # fmt: skip
-
-
-def _higher_first(item: Contrast) -> tuple[tuple[str, ...], float, float]:
-    if item.value < 0:
-        return item.groups[::-1], -item.high, -item.low
-    return item.groups, item.low, item.high
+    detail = _spread(groups, base) if contrasts else {}
+    return gap_of(groups, metric, contrasts, groups.shortfalls(base), detail, seed=groups.protocol.seed)
 
 
 def _spread(groups: ScoredGroups, metric: str) -> dict[str, Any]:
@@ -226,11 +204,4 @@ def _spread(groups: ScoredGroups, metric: str) -> dict[str, Any]:
         return {}
     values = [groups.statistic(metric, name).value or 0.0 for name in names]
     influences = [{groups.index(name): groups.statistic(metric, name).influence} for name in names]
-    found: Heterogeneity | None = wald_heterogeneity(values, groups.covariance(influences))
-    if found is None:
-        return {}
-    return {
-        "heterogeneity_p": found.p_value,
-        "shrunken_gap": found.shrunken_gap,
-        "shrunken": dict(zip(names, found.shrunken, strict=True)),
-    }
+    return spread_of(names, wald_heterogeneity(values, groups.covariance(influences)))

@@ -12,7 +12,6 @@ from evaluation.engine.registry import MetricInfo, MetricKind
 from evaluation.engine.sketches.counts import CELLS
 from evaluation.engine.statistics.bootstrap import Floats
 
-VERSION = "1"
 Numbers = npt.NDArray[Any]
 """Counts of the sketch (int64) or of replicates (float64)."""
 

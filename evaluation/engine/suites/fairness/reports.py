@@ -7,7 +7,6 @@ expert's; CHAIR always comes with omission beside it, in ``detail`` and in the s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Any
 
 from evaluation.engine.judging import Contrast, CriterionTest, Region, Wording
@@ -17,7 +16,7 @@ from evaluation.engine.registry import MetricKind
 from evaluation.engine.sketches.claims import ClaimsSketch
 from evaluation.engine.sketches.counts import OVERALL
 from evaluation.engine.statistics.heterogeneity import wald_heterogeneity
-from evaluation.engine.suites.fairness.measure import MAX_PAIRS_TOLD, few, record, told
+from evaluation.engine.suites.fairness.gaps import Events, few, gap_of, record, spread_of, unknown_bounds
 from evaluation.engine.suites.fairness.report_groups import LINEARISED, ReportGroups
 from evaluation.engine.suites.fairness.report_metrics import (
     LABEL,
@@ -157,62 +156,29 @@ def _length(groups: ReportGroups, group: str) -> Measurement:
 
 
 def _gap(groups: ReportGroups, metric: str, base: str) -> Measurement:
-    """Largest absolute difference between two adequate groups; its interval is the signed one, higher less lower."""
-    contrasts = groups.pair_contrasts(base)
-    left_out = sorted({item.group for item in groups.shortfalls(base)})
-    if not contrasts:
-        reason = "undefined: fewer than two groups have enough patients to be compared"
-        return record(groups, metric, "", reason=reason, detail={"left_out": left_out})
-    most = max(contrasts, key=lambda item: abs(item.value))
-    names, low, high = (most.groups, most.low, most.high)
-    if most.value < 0:
-        names, low, high = names[::-1], -most.high, -most.low
-    beside = {}
-    if base in CHAIR:
-        beside["omission"] = {name: _omission(groups, base, name)["omission"] for name in groups.adequate(base)}
-    detail = {
-        "rate": base,
-        "pairs": [told(item) for item in sorted(contrasts, key=lambda c: -abs(c.value))[:MAX_PAIRS_TOLD]],
-        "pairs_compared": len(contrasts),
-        "left_out": left_out,
-        "permutation_p": None,
-        "permutation_reason": "reports are compared by cluster-robust variances",
-        **beside,
-        **_spread(groups, base),
-        **_unknown_bounds(groups, base),
-    }
-    return record(
-        groups, metric, " vs ".join(names), value=abs(most.value), low=low, high=high, n=most.smallest[1],
-        patients=most.patients, method=most.method, detail=detail,
-    )  # fmt: skip
-
-
-def _spread(groups: ReportGroups, metric: str) -> dict[str, Any]:
-    """Test of heterogeneity, and the groups once chance is taken out; empty where they are undefined."""
-    names = groups.adequate(metric)
-    values = [groups.share(metric, name).value or 0.0 for name in names]
-    found = wald_heterogeneity(values, groups.covariance(metric, names)) if len(names) > 1 else None
-    if found is None:
-        return {}
-    shrunken = dict(zip(names, found.shrunken, strict=True))
-    return {"shrunken_gap": found.shrunken_gap, "heterogeneity_p": found.p_value, "shrunken": shrunken}
+    """Largest difference of a share between two adequate groups; beside CHAIR, omission."""
+    contrasts, names = groups.pair_contrasts(base), groups.adequate(base)
+    detail: dict[str, Any] = {}
+    if contrasts:
+        values = [groups.share(base, name).value or 0.0 for name in names]
+        detail = {
+            "permutation_p": None,
+            "permutation_reason": "reports are compared by cluster-robust variances",
+            **spread_of(names, wald_heterogeneity(values, groups.covariance(base, names))),
+            **_unknown_bounds(groups, base),
+        }
+        if base in CHAIR:
+            detail["omission"] = {name: _omission(groups, base, name)["omission"] for name in names}
+    return gap_of(groups, metric, contrasts, groups.shortfalls(base), detail)
 
 
 def _unknown_bounds(groups: ReportGroups, metric: str) -> dict[str, Any]:
-    """The smallest and largest gap there could be, whatever groups the Unknown studies truly belong to."""
-    if UNKNOWN not in groups.groups or groups.suppressed(UNKNOWN):
+    """Left out where there is no Unknown group, or where it is too small to be told."""
+    if UNKNOWN not in groups.groups or groups.share(metric, UNKNOWN).patients < groups.protocol.minimum_cell:
         return {}
-    unknown = groups.share(metric, UNKNOWN)
-    if unknown.patients < groups.protocol.minimum_cell:
-        return {}
-    extra, rest = unknown.events, unknown.n - unknown.events
-    least, most = 0.0, 0.0
-    for one, two in combinations(groups.adequate(metric), 2):
-        first, second = groups.share(metric, one), groups.share(metric, two)
-        up = (first.events + extra) / (first.n + extra) - second.events / (second.n + rest)
-        down = first.events / (first.n + rest) - (second.events + extra) / (second.n + extra)
-        most, least = max(most, up, -down), max(least, down, -up)
-    return {"unknown_bounds": [least, most], "unknown_studies": groups.total("pairs", UNKNOWN)}
+    shares = [groups.share(metric, name) for name in (*groups.adequate(metric), UNKNOWN)]
+    *known, unknown = (Events(events=share.events, n=share.n) for share in shares)
+    return {"unknown_bounds": list(unknown_bounds(known, unknown)), "unknown_studies": groups.total("pairs", UNKNOWN)}
 
 
 def _wording(protocol: Protocol, criterion: Criterion, groups: ReportGroups, base: str) -> Wording:
