@@ -9,15 +9,14 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.engine.grouping import in_order
 from evaluation.engine.judging import Contrast, Shortfall
 from evaluation.engine.protocol import Protocol
-from evaluation.engine.records import UNKNOWN
 from evaluation.engine.sketches.counts import CELLS, Cells
 from evaluation.engine.statistics import bootstrap, intervals
 from evaluation.engine.statistics.clusters import LEAST_EFFECT, PatientSums, Rate
 from evaluation.engine.statistics.intervals import Interval, t_of, wilson, z_of
 from evaluation.engine.statistics.seeds import generator
+from evaluation.engine.suites.fairness.grouped import Grouped
 from evaluation.engine.suites.fairness.rates import RATES
 
 WILSON = "Wilson"
@@ -27,36 +26,17 @@ BOOTSTRAP = "patient-cluster bootstrap"
 LOGIT = f"{BOOTSTRAP}, logit t"
 
 
-class LabelGroups:
+class LabelGroups(Grouped):
     """Everything that is computed from one :class:`Cells`: rates, intervals, contrasts. Computed once, on demand."""
 
     def __init__(self, protocol: Protocol, label: str, attribute: str, cells: Cells) -> None:
-        self.protocol = protocol
-        self.label = label
-        self.attribute = attribute
+        super().__init__(protocol, label, attribute, cells.groups)
         self.cells = cells
         self._rates: dict[tuple[str, str], Rate] = {}
         self._drawn: dict[str, bootstrap.Floats] = {}
         self._variances: dict[str, bootstrap.Floats] = {}
         self._contrasts: dict[tuple[str, ...], tuple[Contrast, ...]] = {}
         self._together: dict[str, npt.NDArray[np.int64]] = {}
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """Groups in the order of the protocol, others alphabetically, Unknown last."""
-        return in_order(self.protocol, self.attribute, self.cells.groups)
-
-    @cached_property
-    def judged(self) -> tuple[str, ...]:
-        """Groups that take part in criteria: all but Unknown."""
-        return tuple(group for group in self.groups if group != UNKNOWN)
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.cells.groups)}
-
-    def index(self, group: str) -> int:
-        return self._places[group]
 
     @cached_property
     def sums(self) -> PatientSums:

@@ -14,18 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.engine.grouping import in_order
 from evaluation.engine.judging import Contrast, Shortfall
 from evaluation.engine.protocol import Protocol
-from evaluation.engine.records import UNKNOWN
 from evaluation.engine.sketches.claims import COLUMNS, DENOMINATORS, ClaimCells
 from evaluation.engine.statistics.intervals import Interval, difference, t_of, wilson, z_of
+from evaluation.engine.suites.fairness.grouped import Grouped
 from evaluation.engine.suites.fairness.report_metrics import LABEL, REPORT_RATES, ReportDefinition
 
 Floats = npt.NDArray[np.float64]
@@ -61,29 +59,13 @@ class Share:
         return wilson(self.value or 0.0, max(self.effective, 1e-9), critical)
 
 
-class ReportGroups:
+class ReportGroups(Grouped):
     """Everything that is computed from one :class:`ClaimCells`. Computed once, on demand."""
 
-    label = LABEL
-
     def __init__(self, protocol: Protocol, attribute: str, cells: ClaimCells) -> None:
-        self.protocol = protocol
-        self.attribute = attribute
+        super().__init__(protocol, LABEL, attribute, cells.groups)
         self.cells = cells
         self._shares: dict[tuple[str, str], Share] = {}
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """Groups in the order of the protocol, others alphabetically, Unknown last."""
-        return in_order(self.protocol, self.attribute, self.cells.groups)
-
-    @cached_property
-    def judged(self) -> tuple[str, ...]:
-        """Groups that take part in criteria: all but Unknown."""
-        return tuple(group for group in self.groups if group != UNKNOWN)
-
-    def index(self, group: str) -> int:
-        return self.cells.groups.index(group)
 
     def total(self, column: str, group: str) -> int:
         return int(self.cells.totals[self.index(group), COLUMNS.index(column)])

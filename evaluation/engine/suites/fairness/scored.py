@@ -15,15 +15,14 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.engine.grouping import in_order
 from evaluation.engine.judging import Contrast, Shortfall
 from evaluation.engine.protocol import Protocol
-from evaluation.engine.records import UNKNOWN
 from evaluation.engine.sketches.scores import COARSE, SCALE, ScoreCells
 from evaluation.engine.statistics.intervals import Interval, difference, t_of, wilson, z_of
 from evaluation.engine.statistics.scored import Scores, Statistic, cross_auroc, net_benefit
 from evaluation.engine.statistics.seeds import generator
 from evaluation.engine.statistics.simultaneous import normal_max_t
+from evaluation.engine.suites.fairness.grouped import Grouped
 from evaluation.engine.suites.fairness.score_metrics import NET_BENEFIT, SCORED, XAUC, Need
 
 Floats = npt.NDArray[np.float64]
@@ -38,29 +37,14 @@ DELONG = "DeLong, clustered by patient"
 EXACT = "Wilson, patients"
 
 
-class ScoredGroups:
+class ScoredGroups(Grouped):
     """Everything that is computed from one :class:`ScoreCells`. Computed once, on demand."""
 
     def __init__(self, protocol: Protocol, label: str, attribute: str, cells: ScoreCells) -> None:
-        self.protocol = protocol
-        self.label = label
-        self.attribute = attribute
+        super().__init__(protocol, label, attribute, cells.groups)
         self.cells = cells
         self._statistics: dict[tuple[str, str], Statistic] = {}
         self._pairs: dict[str, tuple[Contrast, ...]] = {}
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """Groups in the order of the protocol, others alphabetically, Unknown last."""
-        return in_order(self.protocol, self.attribute, self.cells.groups)
-
-    @cached_property
-    def judged(self) -> tuple[str, ...]:
-        """Groups that take part in criteria: all but Unknown."""
-        return tuple(group for group in self.groups if group != UNKNOWN)
-
-    def index(self, group: str) -> int:
-        return self.cells.groups.index(group)
 
     def patients(self, group: str) -> int:
         return int(self.cells.owners[self.index(group), 2])
