@@ -135,7 +135,7 @@ def test_without_strata_another_prevalence_would_pass_for_unequal_treatment() ->
     assert naive >= 25
 
 
-def test_a_true_gap_is_found_and_the_p_value_is_never_0() -> None:
+def test_8_a_true_gap_is_found_and_the_p_value_is_one_more_than_counted_over_b_plus_one() -> None:
     cells = cells_of({"F": (100, 10, 100, 900), "M": (180, 10, 20, 900)})
     found = gap_test(cells, [TPR, FPR], ["F", "M"], replicates=999, rng=generator(1))
     assert found.p_value == 1 / 1000

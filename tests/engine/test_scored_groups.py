@@ -214,6 +214,23 @@ def test_26_shards_in_any_order_give_identical_measurements_of_scores() -> None:
     assert assess(read, merged, cross_check=False).to_dict() == whole
 
 
+def test_27_every_number_carries_what_is_needed_to_trust_it() -> None:
+    rows = planted(0.5, patients=500)
+    rows.loc[np.arange(len(rows)) % 9 == 0, "sex"] = None
+    found = judged(rules("auroc_difference", 0.05), rows)
+    told = [m for m in found.measurements if m.value is not None]
+    assert {"auroc", "auprc", "brier", "ece", "net_benefit", "xauc", "auroc_difference"} <= {m.metric for m in told}
+    for m in found.measurements:
+        assert m.metric_version and m.level == 0.95
+        assert m.value is not None or m.reason
+    for m in told:
+        assert m.n and m.patients and m.method
+        if m.metric != "support":
+            assert m.low is not None and m.high is not None
+            assert m.low <= m.value <= m.high
+        assert (m.seed is not None) == any(word in m.method for word in ("bootstrap", "draws", "max-|t|"))
+
+
 def test_the_simultaneous_critical_value_lies_between_one_and_bonferroni() -> None:
     rng = np.random.default_rng(0)
     independent, equal = np.eye(3), np.ones((3, 3))

@@ -144,7 +144,7 @@ def test_what_is_no_rule_lists_the_rules(text: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_threshold_is_the_same_when_test_labels_are_permuted(tmp_path: Path, rule: str) -> None:
+def test_4_the_threshold_is_the_same_when_test_labels_are_permuted(tmp_path: Path, rule: str) -> None:
     data = frame()
     one = tune(save(data, tmp_path / "one.parquet"), rule)
     test = data["split"] == "test"

@@ -122,7 +122,10 @@ def _calibration(groups: ScoredGroups, group: str, edges: list[int], smallest: i
 
 
 def _error_interval(groups: ScoredGroups, group: str, edges: list[int], error: float) -> Interval:
-    """Basic interval ``2 ECE - q``: the error of noise alone is above 0, and that is taken off."""
+    """Basic interval ``2 ECE - q``: the error of noise alone is above 0, and that is taken off.
+
+    It always holds the ECE itself, which noise alone may have made larger than the upper end.
+    """
     scores, protocol = groups.scores(group), groups.protocol
     influences = bin_influences(scores, edges)
     covariance = groups.covariance([{groups.index(group): item} for item in influences])
@@ -135,7 +138,7 @@ def _error_interval(groups: ScoredGroups, group: str, edges: list[int], error: f
     ])  # fmt: skip
     drawn = np.abs(residual + noise).sum(axis=1)
     low, high = np.quantile(drawn, [protocol.alpha / 2, 1 - protocol.alpha / 2])
-    return max(0.0, 2 * error - float(high)), max(0.0, 2 * error - float(low))
+    return min(error, max(0.0, 2 * error - float(high))), max(error, 2 * error - float(low))
 
 
 def _bins(groups: ScoredGroups, group: str, edges: list[int]) -> list[dict[str, Any]]:
