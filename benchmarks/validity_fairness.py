@@ -112,12 +112,13 @@ def measure(replicates: int, *, quick: bool = False) -> tuple[list[Target], dict
         *((f"fairlearn|{scene}", partial(peer_power, scene, draws), count) for scene, count in peers.items()),
         *((_name(*setting), partial(coverage, *setting), replicates) for setting in grid),
         *((f"equal|{studies}", partial(equal_groups, studies, quick), replicates) for studies in ("1", "1-5")),
-        *((f"power|{scene}|{studies}", partial(power, scene, studies), replicates) for scene, studies in scenes),
+        *((f"power|{scene}|{studies}", partial(power, scene, studies), 4 * replicates) for scene, studies in scenes),
         ("severity", severity, replicates),
     ]
     found = _run(jobs, parallel=not quick)
     parts = (_told_coverage(found, grid), _told_equal(found), _told_power(found, scenes), _told_severity(found))
     facts: dict[str, Any] = {"replicates": replicates, "fairlearn_replicates": peers, "fairlearn_draws": draws}
+    facts["replicates of the shares that fail"] = 4 * replicates
     for _, told in parts:
         facts |= told
     return [target for targets, _ in parts for target in targets], facts

@@ -183,6 +183,20 @@ def test_unknown_is_measured_and_never_judged() -> None:
     assert "Unknown" not in found.verdicts[0].groups
 
 
+def test_6_the_bounds_of_auroc_hold_whatever_groups_the_unknown_studies_belong_to() -> None:
+    rows = planted(0.6, patients=400)
+    truth = rows["sex"].copy()
+    rows.loc[np.random.default_rng(0).random(len(rows)) < 0.1, "sex"] = None
+    read = rules("auroc_difference", 0.05)
+    gap = next(m for m in judged(read, rows).measurements if m.metric == "auroc_difference")
+    least, most = gap.detail["unknown_bounds"]
+    assert least <= gap.value <= most
+    for filled in (truth, truth.where(rows["sex"].notna(), "F"), truth.where(rows["sex"].notna(), "M")):
+        other = next(m for m in judged(read, rows.assign(sex=filled)).measurements if m.metric == "auroc_difference")
+        assert least <= other.value <= most
+    assert "unknown_bounds" not in other.detail
+
+
 def test_net_benefit_needs_a_threshold_and_its_curve_agrees_with_the_decisions() -> None:
     rows = planted(0.0)
     found = judged(rules("net_benefit", 0.0, direction="at_least"), rows)

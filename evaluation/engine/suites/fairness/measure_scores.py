@@ -21,6 +21,7 @@ from evaluation.engine.statistics.scored import (
     net_benefit,
 )
 from evaluation.engine.statistics.seeds import generator
+from evaluation.engine.statistics.unknown import auroc_range
 from evaluation.engine.suites.fairness.gaps import few, gap_of, record, spread_of
 from evaluation.engine.suites.fairness.score_metrics import ECE, NET_BENEFIT, SCORE_GAPS, SCORED, XAUC, Need
 from evaluation.engine.suites.fairness.scored import LINEARISED, ScoredGroups
@@ -196,7 +197,7 @@ def _crossed(groups: ScoredGroups) -> Iterator[Measurement]:
 def _gap(groups: ScoredGroups, metric: str, base: str) -> Measurement:
     """Largest difference of a statistic between two adequate groups."""
     contrasts = groups.pair_contrasts(base)
-    detail = _spread(groups, base) if contrasts else {}
+    detail = {**_spread(groups, base), **_unknown_bounds(groups, base)} if contrasts else {}
     return gap_of(groups, metric, contrasts, groups.shortfalls(base), detail, seed=groups.protocol.seed)
 
 
@@ -208,3 +209,18 @@ def _spread(groups: ScoredGroups, metric: str) -> dict[str, Any]:
     values = [groups.statistic(metric, name).value or 0.0 for name in names]
     influences = [{groups.index(name): groups.statistic(metric, name).influence} for name in names]
     return spread_of(names, wald_heterogeneity(values, groups.covariance(influences)))
+
+
+def _unknown_bounds(groups: ScoredGroups, metric: str) -> dict[str, Any]:
+    """The smallest and largest gap of AUROC there could be, whatever groups the Unknown studies truly belong to.
+
+    The largest lets a study count for one group and against another, so it may not be reached; left out where there is
+    no Unknown group, or where it is too small to be told.
+    """
+    if metric != "auroc" or UNKNOWN not in groups.groups or groups.suppressed(UNKNOWN):
+        return {}
+    unknown = groups.scores(UNKNOWN)
+    ranges = [auroc_range(groups.scores(name), unknown) for name in groups.adequate(metric)]
+    pairs = [(one[0] - two[1], one[1] - two[0]) for one, two in permutations(ranges, 2)]
+    bounds = [max(0.0, *(low for low, _ in pairs)), max(high for _, high in pairs)]
+    return {"unknown_bounds": bounds, "unknown_studies": unknown.n}
