@@ -121,14 +121,34 @@ def plan_forest(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> Char
     title = _title(verdict)
     panels = _panels(measurements, verdict)
     lines = [line for panel in panels for line in panel.lines]
+    beside = _beside(measurements, verdict)
     level = next((f"{m['level']:.0%} " for m in measurements), "")
     return ChartPlan(
         title=title,
-        text_alternative=_in_words(title, lines, verdict),
+        text_alternative=" ".join([_in_words(title, lines, verdict), *(f"{row[1]}: {row[2]}." for row in beside)]),
         table_headers=("Measure", "Group", f"Value ({level}interval)", "Studies", "Patients", "Remark"),
-        table_rows=tuple(_table_row(line) for line in lines),
+        table_rows=(*(_table_row(line) for line in lines), *beside),
         specify=partial(_specification, title, panels),
     )
+
+
+def _beside(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What stands beside a gap, as rows of the table: chance taken out, tests over all groups, the Unknown."""
+    same = (m for m in measurements if all(m[name] == verdict[name] for name in ("label", "attribute", "metric")))
+    detail = next((m["detail"] for m in same), {})
+    found = []
+    if detail.get("shrunken_gap") is not None:
+        found.append(("Gap with chance taken out", number(detail["shrunken_gap"]), "groups shrunk by empirical Bayes"))
+    for key, name in (("heterogeneity_p", "Do the groups differ at all"), ("permutation_p", "Groups dealt at random")):
+        if detail.get(key) is not None:
+            value = detail[key]
+            told = "p < .001" if value < 0.001 else f"p = {number(value, 3)}"
+            found.append((name, told, "test of heterogeneity" if key == "heterogeneity_p" else "permutation test"))
+    if detail.get("unknown_bounds"):
+        low, high = detail["unknown_bounds"]
+        told = f"{number(low)} to {number(high)}"
+        found.append(("Gap, whatever groups the Unknown belong to", told, f"{detail['unknown_studies']:,} studies"))
+    return [("Beside the gap", name, told, "", "", remark) for name, told, remark in found]
 
 
 def _bounds(metric: str) -> tuple[float, float]:
