@@ -44,11 +44,11 @@ def test_picture_words_and_table_say_the_same() -> None:
     assert "margin ±.10" in words(chart)
     drawn_rows = [row for row in chart.table_rows if row[0] != "Beside the gap"]
     assert [row[1] for row in drawn_rows] == ["Female", "Male", "Female − Male"]
-    for row in chart.table_rows:
-        assert len(row) == len(chart.table_headers)
+    assert all(len(row) == len(chart.table_headers) for row in chart.table_rows)
+    for row in drawn_rows:
         assert row[2] in words(chart)
         assert f"{row[1]}: {row[2]}, {row[3]} studies of {row[4]} patients" in chart.text_alternative
-    assert chart.table_rows[-1][-1] == "beyond the margin"
+    assert drawn_rows[-1][-1] == "beyond the margin"
 
 
 def test_a_suppressed_group_is_named_and_not_drawn() -> None:
