@@ -135,7 +135,7 @@ def plan_forest(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> Char
 def _beside(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """What stands beside a gap, as rows of the table: chance taken out, tests over all groups, the Unknown."""
     same = (m for m in measurements if all(m[name] == verdict[name] for name in ("label", "attribute", "metric")))
-    detail = next((m["detail"] for m in same), {})
+    detail: Mapping[str, Any] = next((m["detail"] for m in same), {})
     found = []
     if detail.get("shrunken_gap") is not None:
         found.append(("Gap with chance taken out", number(detail["shrunken_gap"]), "groups shrunk by empirical Bayes"))
