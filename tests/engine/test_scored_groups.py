@@ -138,6 +138,22 @@ def test_7_a_one_class_group_has_no_auroc_and_a_reason() -> None:
     assert "no patients with the finding" in found.verdicts[0].statement
 
 
+@pytest.mark.parametrize("certain", [0.0, 1.0, 0.4])
+def test_scores_without_spread_have_no_interval_of_no_width_and_no_line_that_means_nothing(certain: float) -> None:
+    rows = planted(0.0, patients=400)
+    rows["s_x"] = np.where(rows["y_x"] == 1, 1.0, 0.0) if certain == 1.0 else certain
+    found = {m.metric: m for m in judged(rules("brier", 0.5), rows).measurements if m.group == "All"}
+    for metric in ("brier", "net_benefit", "auroc"):
+        assert found[metric].low < found[metric].high
+    assert found["brier"].low >= 0
+    assert found["calibration_slope"].value is None
+    if certain in (0.0, 1.0):
+        assert found["calibration_intercept"].value is None
+        assert "most scores are 0 or 1" in found["calibration_intercept"].reason
+    else:
+        assert found["calibration_intercept"].value is not None
+
+
 def test_small_groups_are_suppressed_and_small_numbers_of_events_are_not_judged() -> None:
     rows = planted(0.0, patients=300)
     few = rows["patient"].astype(int) < 8

@@ -162,6 +162,17 @@ def test_point_values_equal_scikit_learn_and_statsmodels() -> None:
         assert scored.net_benefit(made, first, threshold).value == pytest.approx(benefit, abs=1e-12)
 
 
+def test_the_slope_of_very_small_scores_is_that_of_statsmodels() -> None:
+    import statsmodels.api as sm
+
+    data = simulated(np.random.default_rng(6), 2000)
+    data["s_x"] *= 1e-6
+    logit = np.log(data["s_x"] / (1 - data["s_x"])).to_numpy()
+    oracle = sm.GLM(data["y_x"], sm.add_constant(logit - logit.mean()), family=sm.families.Binomial()).fit().params
+    found = scored.calibration_line(scores_of(sketch(data)), slope=True).value
+    assert found == pytest.approx(oracle.iloc[1], rel=5e-3)
+
+
 def test_the_cross_group_auroc_equals_a_count_of_pairs() -> None:
     data = simulated(np.random.default_rng(2), 400)
     made = sketch(data)

@@ -25,6 +25,10 @@ EXTREME = 1e-9
 """Scores are kept this far from 0 and 1 before their logit is taken."""
 
 
+LEAST_DOUBT = 5.0
+"""Least ``sum p (1-p)`` over the studies, recalibrated, with which a calibration line is told."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """Scores of one group.
@@ -135,19 +139,27 @@ def calibration_line(scores: Scores, *, slope: bool) -> Statistic:
     Without ``slope``, b is 1 and the value is the intercept a (calibration in the large, ideal 0). With ``slope``, both
     are fitted and the value is b (ideal 1; below 1 the scores are too extreme).
 
-    Undefined for one class, and for a slope where all scores are equal or separate the classes.
+    Undefined for one class; where most scores are 0 or 1, or leave less than five studies' worth of doubt; and for a
+    slope where all scores are equal or separate the classes.
     """
     if not scores.without or not scores.with_finding:
         return undefined(scores, ONE_CLASS)
+    certain = (scores.means <= EXTREME) | (scores.means >= 1 - EXTREME)
+    if scores.counts[certain].sum() > scores.n / 2:
+        return undefined(scores, "undefined: most scores are 0 or 1, and their log odds have no number")
     p = np.clip(scores.means, EXTREME, 1 - EXTREME)
     logit = np.log(p / (1 - p))
     weight = scores.counts.astype(np.float64)
-    design = np.stack([np.ones_like(logit), logit]) if slope else np.ones((1, *logit.shape))
+    # Centred, the slope is the same and the intercept stays small however small the scores are.
+    centred = logit - float((weight * logit).sum() / weight.sum())
+    design = np.stack([np.ones_like(logit), centred]) if slope else np.ones((1, *logit.shape))
     offset = np.zeros_like(logit) if slope else logit
     found = _newton(design, offset, weight)
     if found is None:
         return undefined(scores, "undefined: the scores separate the classes, or are all equal")
     residual, information = found.residual, found.information
+    if information[0, 0] < LEAST_DOUBT:
+        return undefined(scores, "undefined: the scores leave no doubt, and the log odds say nothing")
     inverse = np.linalg.inv(information)
     influence = np.tensordot(inverse[-1], design, axes=1) * residual
     return Statistic(value=float(found.coefficients[-1]), influence=influence)

@@ -26,7 +26,7 @@ class ScoreDefinition:
     Attributes:
         title, among, worse, worse_words: As of a ``RateDefinition``.
         scale: Scale on which its interval is symmetric: ``logit``, ``log`` (its influence is then that on the
-            logarithm), or ``plain``.
+            logarithm), ``plain``, or ``unit``: plain and cut at 0 and 1.
     """
 
     metric: str
@@ -68,7 +68,7 @@ SCORED: dict[str, ScoreDefinition] = {
             need=Need.BOTH_CLASSES, worse=-1, worse_words="{label} is found at a lower precision", kind=MetricKind.RATE,
         ),
         ScoreDefinition(
-            metric="brier", title="Brier score", of=scored.brier, scale="plain", need=Need.PATIENTS, worse=1,
+            metric="brier", title="Brier score", of=scored.brier, scale="unit", need=Need.PATIENTS, worse=1,
             worse_words="scores of {label} are further from the truth", kind=MetricKind.RATE,
         ),
         ScoreDefinition(

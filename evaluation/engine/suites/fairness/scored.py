@@ -32,6 +32,9 @@ Influence = Mapping[int, Floats]
 MANY = 200
 """Above so many pairs their joint covariance is not drawn from."""
 
+NO_SPREAD = 1e-9
+"""A standard error below this is that of numbers that do not vary."""
+
 LINEARISED = "linearised variance of patients"
 DELONG = "DeLong, clustered by patient"
 EXACT = "Wilson, patients"
@@ -183,8 +186,9 @@ class ScoredGroups(Grouped):
         if scale == "logit" and (error <= 0 or not 0 < value < 1):
             fewest = max(1, int(self.cells.owners[self.index(group), :2].min()))
             return lambda z: wilson(value, fewest, z), EXACT
-        if scale == "plain":
-            error = max(error, 1.5 / max(1, self.patients(group)) if error <= 0 else 0.0)
+        if error < NO_SPREAD:
+            # All patients say the same. That leaves room for what about one patient in all could have said otherwise.
+            error = 1.5 / (freedom + 1)
         method = DELONG if metric == "auroc" else LINEARISED
         return lambda z: _limits(value, error, t_of(z, freedom) if z > 0 else 0.0, scale), method
 
@@ -272,13 +276,14 @@ class ScoredGroups(Grouped):
 
 
 def _limits(value: float, error: float, t: float, scale: str) -> Interval:
-    """``value -+ t error`` on a scale. For ``log`` the error is that of the logarithm, for ``logit`` of the value."""
+    """``value -+ t error`` on a scale. For ``log`` the error is that of the logarithm; ``unit`` is cut at 0 and 1."""
     if scale == "log":
         return value * math.exp(-min(700.0, t * error)), value * math.exp(min(700.0, t * error))
     if scale == "logit":
         centre, half = math.log(value / (1 - value)), t * error / (value * (1 - value))
         return _expit(centre - half), _expit(centre + half)
-    return value - t * error, value + t * error
+    low, high = value - t * error, value + t * error
+    return (max(0.0, low), min(1.0, high)) if scale == "unit" else (low, high)
 
 
 def _expit(x: float) -> float:
