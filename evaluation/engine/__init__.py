@@ -8,11 +8,12 @@ print(result.assessment.outcome)
 
 from evaluation.engine.assessment import assess
 from evaluation.engine.protocol import Protocol, bundled_names, load_protocol
-from evaluation.engine.records import Assessment, Measurement, Outcome, ShardTable, Verdict
+from evaluation.engine.records import Advice, Assessment, Measurement, Outcome, ShardTable, Verdict
 from evaluation.engine.runner import AuditResult, run_audit
 from evaluation.engine.sketch import AuditSketch, sketch_shard
 
 __all__ = [
+    "Advice",
     "Assessment",
     "AuditResult",
     "AuditSketch",
