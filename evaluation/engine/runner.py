@@ -273,8 +273,7 @@ def check_splits(protocol: Protocol, found: Mapping[str, int], *, n_studies: int
         )
     other = sorted(set(found) - set(protocol.splits.audited))[:MAX_SHOWN]
     other += ["studies without a split"] if sum(found.values()) < n_studies else []
-    left = f"; left out: {', '.join(other)}" if other else ""
-    return [f"Only the split {', '.join(protocol.splits.audited)} was judged{left}."]
+    return [f"Left out: {', '.join(other)}."] if other else []
 
 
 def check_contents(protocol: Protocol, sketch: AuditSketch, *, file: str) -> None:

@@ -132,6 +132,8 @@ def test_moments_are_those_of_a_dense_matrix_and_merge(entries: list[tuple[int, 
     )
     for merged in (left.merge(right), right.merge(left)):
         assert merged.to_blocks() == made.to_blocks()
+    later = data[data[:, 0] >= cut]
+    assert left.update(later[:, 0], later[:, 1], later[:, 2]).to_blocks() == made.to_blocks()
     moved = made.placed(np.array([5, 0, 3, 1]), 7)
     spread = np.zeros((7, 2))
     spread[[5, 0, 3, 1]] = one

@@ -318,10 +318,10 @@ def test_only_the_audited_split_is_judged(tmp_path: Path) -> None:
     two = audited(only)
     assert one.cohort["n_studies"] == two.cohort["n_studies"] == 400
     assert [row.value for row in one.assessment.measurements] == [row.value for row in two.assessment.measurements]
-    assert any("Only the split test was judged; left out: tuning." in note for note in one.assessment.notes)
+    assert any("Left out: tuning." in note for note in one.assessment.notes)
     data.loc[data.index[:4], "split"] = None
     some = audited(save(data, whole), splits={"audited": ["test"]})
-    assert any("left out: tuning, studies without a split." in note for note in some.assessment.notes)
+    assert any("Left out: tuning, studies without a split." in note for note in some.assessment.notes)
 
 
 def test_several_parts_with_splits_give_what_one_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

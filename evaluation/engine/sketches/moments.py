@@ -79,6 +79,10 @@ class PatientMoments:
         np.add.at(added, where, values)
         return cls(patients=patients, total=total, rows=places // size, columns=places % size, values=added)
 
+    def update(self, owners: Ints, columns: Ints, weights: Ints | None = None) -> PatientMoments:
+        """With the patients of a batch added; none of them may have been counted before. See :meth:`from_entries`."""
+        return self.merge(PatientMoments.from_entries(owners, columns, len(self.total), weights))
+
     def merge(self, other: PatientMoments) -> PatientMoments:
         """Moments of the patients of both; both must be of one size."""
         pairs = [

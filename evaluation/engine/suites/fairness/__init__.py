@@ -159,9 +159,11 @@ def _evidence(criterion: Criterion, label: str, parts: _Parts) -> tuple[tuple[Co
 def _notes(protocol: Protocol, whole: FairnessSketch) -> Iterator[str]:
     """Facts about the data that a reader of the verdicts must know."""
     cell, sketch = protocol.minimum_cell, whole.counts
+    everyone = int(sketch.tallies[OVERALL].sizes.sum(axis=0)[0])
+    if protocol.splits:
+        yield f"Judged are the {everyone:,} studies of the split {', '.join(protocol.splits.audited)}, and no others."
     for by in protocol.groupings:
         tally, name = sketch.tallies[by], plain(by)
-        everyone = int(sketch.tallies[OVERALL].sizes[0, 0])
         if UNKNOWN in tally.groups:
             studies, patients = (int(size) for size in tally.sizes[tally.groups.index(UNKNOWN)])
             count = f"Fewer than {cell}" if patients < cell else f"{studies:,} ({studies / everyone:.1%})"
