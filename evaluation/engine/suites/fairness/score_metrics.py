@@ -89,18 +89,22 @@ SCORED: dict[str, ScoreDefinition] = {
 """Every statistic that is a function of one group's scores alone, by metric."""
 
 AUROC_GAP = "auroc_difference"
+AUPRC_GAP = "auprc_difference"
 XAUC_GAP = "xauc_difference"
 XAUC = "xauc"
 ECE = "ece"
 NET_BENEFIT = "net_benefit"
 
-SCORE_GAPS: dict[str, str] = {AUROC_GAP: "auroc", XAUC_GAP: XAUC}
+SCORE_GAPS: dict[str, str] = {AUROC_GAP: "auroc", AUPRC_GAP: "auprc", XAUC_GAP: XAUC}
 """Largest difference between two groups, and of what. That of the cross-group AUROC is
 ``P(score of A's with the finding > B's without) - P(score of B's with > A's without)``: ideal 0."""
 
 SCORE_METRICS: dict[str, MetricInfo] = {
     **{name: item.info for name, item in SCORED.items()},
     AUROC_GAP: MetricInfo(title="AUROC difference", kind=MetricKind.GAP, basis=Basis.SCORES),
+    AUPRC_GAP: MetricInfo(
+        title="difference in the area under precision and recall", kind=MetricKind.GAP, basis=Basis.SCORES
+    ),
     XAUC: MetricInfo(title="cross-group AUROC", kind=MetricKind.DESCRIBED, basis=Basis.SCORES),
     XAUC_GAP: MetricInfo(title="cross-group AUROC difference", kind=MetricKind.GAP, basis=Basis.SCORES),
     ECE: MetricInfo(title="expected calibration error", kind=MetricKind.DESCRIBED, basis=Basis.SCORES),

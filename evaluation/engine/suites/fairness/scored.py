@@ -266,10 +266,11 @@ class ScoredGroups(Grouped):
             return difference(*values, limits)
 
         sizes = [(group, self.scores(group).n) for group in pair]
+        made = DELONG if metric in {"auroc", XAUC} else LINEARISED
         return Contrast(
             groups=pair, metric=metric, rates=values, value=gap, n=sum(n for _, n in sizes),
             patients=self.patients_of(*pair), smallest=min(sizes, key=lambda item: item[1]),
-            method=f"{DELONG}, max-|t|" if error > 0 else f"Newcombe, {EXACT}, Bonferroni",
+            method=f"{made}, max-|t|" if error > 0 else f"Newcombe, {EXACT}, Bonferroni",
             interval=student if error > 0 else exact,
             critical=critical if error > 0 else z_of(self.protocol.alpha / max(1, count)),
         )  # fmt: skip
