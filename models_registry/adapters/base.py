@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ class Capability(StrEnum):
 
     CLASSIFY = "classify"
     GENERATE = "generate"
+    ANSWER = "answer"
+    EMBED = "embed"
+    ATTRIBUTE = "attribute"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,41 @@ class ModelAdapter(Protocol):
     info: AdapterInfo
 
     def predict(self, batch: StudyBatch) -> Predictions: ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A model that gives vectors: capability ``embed``."""
+
+    def embed(self, batch: StudyBatch, modality: str) -> npt.NDArray[np.float32]:
+        """Vectors of one modality, float32 [n, d]; a row of NaN where the study lacks it.
+
+        Raises:
+            AdapterError: the model does not embed that modality; those it does are listed.
+        """
+        ...
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A model that answers questions about a study: capability ``answer``."""
+
+    def answer(self, batch: StudyBatch, questions: Sequence[str]) -> npt.NDArray[np.object_]:
+        """One answer for each study and its question, object [n]: str, or None where a required modality is missing.
+
+        Args:
+            questions: One for each study.
+        """
+        ...
+
+
+@runtime_checkable
+class Attributes(Protocol):
+    """A model that tells what its score rests on: capability ``attribute``."""
+
+    def attribute(self, batch: StudyBatch, label: str) -> dict[str, npt.NDArray[np.float64]]:
+        """For each modality, how much the score falls when it is taken away: float64 [n], NaN where it is missing."""
+        ...
 
 
 class AdapterFactory(Protocol):
