@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks import fairness, validity_fairness
+from benchmarks import fairness, validity_fairness, validity_scores
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,9 @@ from benchmarks import fairness, validity_fairness
                 "protocols that fail on equal groups, margin 0, 1-5 studies a patient",
             },
         ),
+        (validity_scores.main, [], {"mean coverage, auroc", "mean coverage, AUROC difference"}),
     ],
-    ids=["fairness", "validity_fairness"],
+    ids=["fairness", "validity_fairness", "validity_scores"],
 )
 def test_a_benchmark_tells_its_targets_as_json(
     main: Callable[[list[str]], None],
