@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 
 from core.templatetags.figures import count, estimate, rate
-from evaluation.engine.registry import MetricKind, known_metrics
+from evaluation.engine.registry import Basis, MetricKind, known_metrics
 
 register = template.Library()
 
@@ -29,6 +29,18 @@ def accepts(criterion: dict[str, Any]) -> str:
         low, high = info.accepted(criterion.get("direction", ""), float(criterion.get("margin") or 0.0))
         return f"{rate(low, 2)} to {rate(high, 2)}"
     return f"{str(criterion.get('direction', '')).replace('_', ' ')} {margin}"
+
+
+@register.filter
+def judged_on(criterion: dict[str, Any], body: dict[str, Any]) -> str:
+    """What a criterion is applied to: ``every label``, ``effusion``, ``any finding``, ``whole reports``."""
+    info = known_metrics().get(criterion.get("metric", ""))
+    if info and info.basis is Basis.REPORTS:
+        return "whole reports"
+    if info and info.composite:
+        return str((body.get("underdiagnosis") or {}).get("name", ""))
+    labels = criterion.get("labels") or ["*"]
+    return "every label" if "*" in labels else ", ".join(str(name).replace("_", " ") for name in labels)
 
 
 @register.filter
