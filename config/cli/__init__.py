@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": ("config.cli.demo", "demo"),
     "ledger": ("config.cli.ledger", "ledger"),
     "protocol": ("config.cli.protocol", "protocol"),
+    "reproduce": ("config.cli.reproduce", "reproduce"),
     "user": ("config.cli.user", "user"),
     "verify": ("config.cli.verify", "verify"),
 }

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 
 from django.db import transaction
 from django.db.models import F
@@ -13,14 +14,14 @@ from django.utils import timezone
 
 from core.digests import sha256_json
 from core.errors import AdapterError, AuscultError, TransientError
+from evaluation.engine import AuditSketch, sketch_shard
 from evaluation.engine import Protocol as Rules
-from evaluation.engine import sketch_shard
 from evaluation.execution import predictions as codec
 from evaluation.execution.loading import load_adapter
 from evaluation.models import AuditRun, CachedPredictions, RunStatus, Shard, ShardStatus
 from evaluation.services.runs import move_run
 from models_registry import leases
-from models_registry.adapters.base import InferenceSettings, Predictions
+from models_registry.adapters.base import InferenceSettings, ModelAdapter, Predictions
 from models_registry.cohorts import CohortReader, open_cohort
 from models_registry.cohorts.schema import ShardRef
 from models_registry.services.versions import model_store
@@ -78,9 +79,7 @@ def _work(shard: Shard, token: str) -> None:
     reader = open_cohort(store.folder_path(run.cohort.digest))
     part = reader.shards[shard.index]
     found, from_cache = _predictions(shard, token, reader, part)
-    attributes = [*rules.attribute_columns, *(["split"] if rules.splits else [])]
-    reference = reader.reference(part, attributes=attributes, texts=["reference"] if rules.reports else [])
-    sketch = sketch_shard(rules, codec.join_reference(reference, found))
+    sketch = sketch_share(rules, reader, part, found)
     leases.finish(
         shard,
         token,
@@ -90,6 +89,13 @@ def _work(shard: Shard, token: str) -> None:
         studies_done=part.n_studies,
         finished_at=timezone.now(),
     )
+
+
+def sketch_share(rules: Rules, reader: CohortReader, part: ShardRef, found: Predictions) -> AuditSketch:
+    """The sketches of one share: its predictions beside the reference standard."""
+    attributes = [*rules.attribute_columns, *(["split"] if rules.splits else [])]
+    reference = reader.reference(part, attributes=attributes, texts=["reference"] if rules.reports else [])
+    return sketch_shard(rules, codec.join_reference(reference, found))
 
 
 def cache_key(run: AuditRun, cohort_shard_digest: str) -> str:
@@ -120,21 +126,39 @@ def _infer(shard: Shard, token: str, reader: CohortReader, part: ShardRef) -> Pr
     inference = InferenceSettings(**shard.run.settings)
     adapter = load_adapter(shard.run.version, inference)
     leases.renew(shard, token)
+    last = time.monotonic()
+
+    def told(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= RENEW_SECONDS:
+            leases.renew(shard, token, studies_done=done)
+            last = time.monotonic()
+
+    found = predict_share(adapter, reader, part, batch_size=inference.batch_size, after_batch=told)
+    leases.renew(shard, token, studies_done=part.n_studies)
+    return found
+
+
+def predict_share(
+    adapter: ModelAdapter, reader: CohortReader, part: ShardRef, *, batch_size: int, after_batch: Callable[[int], None]
+) -> Predictions:
+    """The model over one share of a cohort. ``after_batch`` is told how many studies are done.
+
+    Raises:
+        AdapterError: the adapter did not answer for exactly the studies of a batch.
+    """
     batches: list[Predictions] = []
-    done, last = 0, time.monotonic()
-    for batch in reader.batches(part, batch_size=inference.batch_size):
+    done = 0
+    for batch in reader.batches(part, batch_size=batch_size):
         answer = adapter.predict(batch)
         if answer.study_ids != batch.study_ids:
             raise AdapterError(
-                f"The adapter {shard.run.version.adapter} did not answer for exactly the studies it was given.",
+                "The adapter did not answer for exactly the studies it was given.",
                 remedy="Mend the adapter: it must answer for every study, with NaN or -1 where it has nothing to say.",
             )
         batches.append(answer)
         done += len(batch)
-        if time.monotonic() - last >= RENEW_SECONDS:
-            leases.renew(shard, token, studies_done=done)
-            last = time.monotonic()
-    leases.renew(shard, token, studies_done=done)
+        after_batch(done)
     return codec.join_batches(batches)
 
 

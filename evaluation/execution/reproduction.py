@@ -1,0 +1,197 @@
+"""Runs a judged audit again, model and all, and says which of its numbers come out the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from core.digests import canonical_json
+from core.errors import ConflictError
+from evaluation.engine import Protocol as Rules
+from evaluation.engine import assess
+from evaluation.engine.runner import merge_all
+from evaluation.execution.evidence import environment, result_digest
+from evaluation.execution.loading import load_adapter
+from evaluation.execution.shards import predict_share, sketch_share
+from evaluation.models import AuditRun, RunStatus
+from models_registry.adapters.base import InferenceSettings
+from models_registry.cohorts import open_cohort
+from models_registry.services.versions import model_store
+
+KEYS = ("suite", "metric", "label", "attribute", "group")
+FIGURES = ("value", "low", "high")
+COUNTS = ("n", "patients", "reason", "method")
+
+
+class Sameness(StrEnum):
+    """How a measurement of the second time compares with the first."""
+
+    EQUAL = "equal"
+    WITHIN = "within tolerance"
+    DIFFERENT = "different"
+    GONE = "measured only then"
+    NEW = "measured only now"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One measurement, then and now. ``largest`` is the largest difference of value and interval; None if undefined."""
+
+    suite: str
+    metric: str
+    label: str
+    attribute: str
+    group: str
+    sameness: Sameness
+    then: float | None
+    now: float | None
+    largest: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """What came out.
+
+    Attributes:
+        identical: The digest of the whole result is the same, to the last digit.
+        verdicts: Criteria whose verdict changed, as ``criterion label: then, now``.
+        environment: What computes now and did not then, as ``name: then, now``.
+    """
+
+    run: int
+    identical: bool
+    measurements: tuple[Compared, ...]
+    verdicts: tuple[str, ...]
+    environment: tuple[str, ...]
+
+    @property
+    def reproduced(self) -> bool:
+        """No verdict changed, and every measurement of then is there and differs by no more than the tolerance."""
+        bad = {Sameness.DIFFERENT, Sameness.GONE}
+        return not self.verdicts and all(item.sameness not in bad for item in self.measurements)
+
+    def count(self, sameness: Sameness) -> int:
+        return sum(item.sameness is sameness for item in self.measurements)
+
+    def to_dict(self) -> dict[str, Any]:
+        counts = {item.value: self.count(item) for item in Sameness}
+        return {**asdict(self), "reproduced": self.reproduced, "counts": counts}
+
+
+def reproduce(
+    run_id: int, *, tolerance: float, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Reproduction:
+    """Run the model again over every share, without the cache of predictions, and judge again. Writes nothing.
+
+    Args:
+        tolerance: Measurements are "within" when value and interval differ by at most this much.
+        progress: Told the studies done, and how many there are.
+
+    Raises:
+        ConflictError: the run was not judged.
+        DigestMismatchError: model, cohort or evidence in the store is not what was registered.
+    """
+    run = _judged(run_id)
+    store = model_store()
+    evidence = store.get_json(run.evidence_digest)
+    rules, settings = Rules.from_dict(run.protocol.body), InferenceSettings(**run.settings)
+    reader = open_cohort(store.folder_path(run.cohort.digest))
+    adapter = load_adapter(run.version, settings)
+    sketches, before = [], 0
+    for part in reader.shards:
+        told = partial(_told, progress, before, run.n_studies)
+        found = predict_share(adapter, reader, part, batch_size=settings.batch_size, after_batch=told)
+        sketches.append(sketch_share(rules, reader, part, found))
+        before += part.n_studies
+    result = json.loads(canonical_json(assess(rules, merge_all(sketches)).to_dict()))
+    then = evidence["result"]
+    return Reproduction(
+        run=run.pk,
+        identical=result_digest(run, result) == run.result_digest,
+        measurements=tuple(_compared(then["measurements"], result["measurements"], tolerance)),
+        verdicts=tuple(_changed(_outcomes(then), _outcomes(result))),
+        environment=tuple(_changed(_flat(evidence["execution"]["environment"]), _flat(environment()))),
+    )
+
+
+def _told(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    progress(before + done, total)
+
+
+def _judged(run_id: int) -> AuditRun:
+    run = AuditRun.objects.select_related("version__system", "cohort__cohort", "protocol").filter(pk=run_id).first()
+    if run is None or run.status != RunStatus.DONE:
+        state = "does not exist" if run is None else f"is {run.get_status_display().lower()}"
+        raise ConflictError(
+            f"Audit {run_id} {state}, so there is nothing to compare with.",
+            remedy="Give the number of an audit that is done; it stands on the audit's page.",
+        )
+    return run
+
+
+def _compared(then: list[dict[str, Any]], now: list[dict[str, Any]], tolerance: float) -> Iterator[Compared]:
+    """Every measurement of either time, by what it measures; repeated keys in their order."""
+    old, new = _by_key(then), _by_key(now)
+    for key in dict.fromkeys([*old, *new]):
+        one, two = old.get(key), new.get(key)
+        suite, metric, label, attribute, group, _ = key
+        largest = _largest(one, two) if one and two else None
+        yield Compared(
+            suite=suite, metric=metric, label=label, attribute=attribute, group=group,
+            sameness=_sameness(one, two, largest, tolerance), largest=largest,
+            then=one["value"] if one else None, now=two["value"] if two else None,
+        )  # fmt: skip
+
+
+def _by_key(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key, place = tuple(row[name] for name in KEYS), 0
+        while (*key, place) in found:
+            place += 1
+        found[(*key, place)] = row
+    return found
+
+
+def _largest(one: dict[str, Any], two: dict[str, Any]) -> float | None:
+    """None where only one of them has a figure."""
+    gaps = [0.0]
+    for name in FIGURES:
+        if (one[name] is None) != (two[name] is None):
+            return None
+        gaps.append(abs((one[name] or 0.0) - (two[name] or 0.0)))
+    return max(gaps)
+
+
+def _sameness(
+    one: dict[str, Any] | None, two: dict[str, Any] | None, largest: float | None, tolerance: float
+) -> Sameness:
+    if one is None or two is None:
+        return Sameness.NEW if one is None else Sameness.GONE
+    if largest is None:
+        return Sameness.DIFFERENT
+    if one == two:
+        return Sameness.EQUAL
+    same_counts = all(one[name] == two[name] for name in COUNTS)
+    return Sameness.WITHIN if same_counts and largest <= tolerance else Sameness.DIFFERENT
+
+
+def _outcomes(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{item['criterion']} {item['label']}".strip(): item["outcome"] for item in result["verdicts"]}
+
+
+def _flat(body: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys([*then, *now]):
+        if then.get(name) != now.get(name):
+            yield f"{name}: {then.get(name, 'nothing')}, now {now.get(name, 'nothing')}"
