@@ -13,10 +13,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from core.digests import sha256_json
-from core.errors import AdapterError, AuscultError, TransientError
+from core.errors import AuscultError, TransientError
 from evaluation.engine import AuditSketch, sketch_shard
 from evaluation.engine import Protocol as Rules
 from evaluation.execution import predictions as codec
+from evaluation.execution.batches import Batches
 from evaluation.execution.loading import load_adapter
 from evaluation.models import AuditRun, CachedPredictions, RunStatus, Shard, ShardStatus
 from evaluation.services.runs import move_run
@@ -145,21 +146,15 @@ def predict_share(
     """The model over one share of a cohort. ``after_batch`` is told how many studies are done.
 
     Raises:
-        AdapterError: the adapter did not answer for exactly the studies of a batch.
+        AdapterError: the adapter did not answer for exactly the studies of a batch, or a study does not fit the device.
     """
-    batches: list[Predictions] = []
-    done = 0
+    batches, done = Batches(adapter, batch_size), 0
+    answers: list[Predictions] = []
     for batch in reader.batches(part, batch_size=batch_size):
-        answer = adapter.predict(batch)
-        if answer.study_ids != batch.study_ids:
-            raise AdapterError(
-                "The adapter did not answer for exactly the studies it was given.",
-                remedy="Mend the adapter: it must answer for every study, with NaN or -1 where it has nothing to say.",
-            )
-        batches.append(answer)
+        answers.append(batches.predict(batch))
         done += len(batch)
         after_batch(done)
-    return codec.join_batches(batches)
+    return codec.join_batches(answers)
 
 
 def _fail(shard: Shard, token: str, error: str) -> None:

@@ -127,3 +127,15 @@ class StudyBatch:
 
     def __len__(self) -> int:
         return len(self.study_ids)
+
+    def rows(self, start: int, end: int) -> StudyBatch:
+        """The studies from ``start`` up to ``end``, left out."""
+        part = slice(start, end)
+        return StudyBatch(
+            study_ids=self.study_ids[part],
+            patient_ids=self.patient_ids[part],
+            images=self.images[part],
+            texts={name: values[part] for name, values in self.texts.items()},
+            series={name: values[part] for name, values in self.series.items()},
+            covariates={name: values[part] for name, values in self.covariates.items()},
+        )

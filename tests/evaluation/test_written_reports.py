@@ -1,0 +1,71 @@
+"""A model that writes reports from pictures: registered from its folder, run by workers, judged by the built-in rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from evaluation.engine import protocols
+from evaluation.execution import predictions as codec
+from evaluation.models import AuditRun, CachedPredictions, RunStatus
+from evaluation.services.runs import request_audit
+from models_registry.cohorts import convert_cohort, open_cohort
+from models_registry.services.versions import model_store, register_version
+from synthetic.simulator import SimulatorSettings, simulate_cohort
+from tests.adapters.models_g2 import save_vision_encoder_decoder
+from tests.evaluation.steps import finish
+from tests.registry.scene import copy_into_home, make_cohort, make_protocol, make_system
+
+RULES = (Path(protocols.__file__).parent / "report-generator-v1.yaml").read_text()
+
+
+def asked(people: SimpleNamespace, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AuditRun:
+    monkeypatch.setattr("models_registry.cohorts.conversion.STUDIES_PER_SHARD", 120)
+    file = simulate_cohort(SimulatorSettings(patients=100, seed=31), folder / "cohort.parquet")
+    convert_cohort(file, mapping=None, destination=folder / "shards")
+    (folder / "writer").mkdir()
+    version = register_version(
+        system=make_system(people, "Report writer"),
+        label="0.1",
+        adapter="vision_encoder_decoder",
+        folder=copy_into_home(save_vision_encoder_decoder(folder / "writer"), "writer"),
+        by=people.elena,
+    )
+    return request_audit(
+        version=version,
+        cohort=make_cohort(people, folder / "shards"),
+        protocol=make_protocol(people, RULES),
+        by=people.amir,
+    )
+
+
+@pytest.mark.django_db
+def test_weights_are_run_and_what_they_write_is_judged(
+    people: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = asked(people, tmp_path, monkeypatch)
+    assert run.version.config["runs_weights"] and run.version.config["capabilities"] == ["generate"]
+    assert run.shards.count() > 1
+    done = finish(run)
+    assert (done.status, done.error) == (RunStatus.DONE, "")
+    assert done.outcome in {"fail", "inconclusive"}, "random weights cannot pass"
+    written = [codec.from_bytes(model_store().get_bytes(row.digest)) for row in CachedPredictions.objects.all()]
+    reader = open_cohort(tmp_path / "shards")
+    pictures = {
+        study: image is not None
+        for shard in reader.shards
+        for batch in reader.batches(shard)
+        for study, image in zip(batch.study_ids, batch.images, strict=True)
+    }
+    texts = {
+        study: text for found in written for study, text in zip(found.study_ids, found.texts["generated"], strict=True)
+    }
+    assert {study: text is not None for study, text in texts.items()} == pictures
+    assert len(set(texts.values())) > 3, "what is written depends on the picture"
+    names = set(done.measurements.values_list("metric", flat=True))
+    assert {"omission", "omission_difference", "report_underdiagnosis_rate", "report_length"} <= names
+    # A model that names no finding omits every one.
+    omitted = done.measurements.get(metric="omission", label="report", attribute="sex", group="F")
+    assert omitted.value == pytest.approx(1.0)
