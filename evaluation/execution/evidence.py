@@ -112,12 +112,21 @@ def _execution(run: AuditRun) -> dict[str, Any]:
         "shards": len(shards),
         "shards_from_cache": sum(shard.from_cache for shard in shards),
         "workers": sorted({shard.worker for shard in shards}),
-        "device": device() if run.version.config.get("runs_weights") else "none: recorded predictions",
+        "device": _device(run.version.config),
         "seconds": seconds,
         "studies_per_second": round(run.n_studies / seconds, 1) if seconds else None,
         "environment": environment(),
         "plugins": {"adapters": ADAPTERS.resolved(), "suites": SUITES.resolved()},
     }
+
+
+def _device(config: dict[str, Any]) -> str:
+    """Where the weights ran, as far as this platform can tell."""
+    if config.get("runs_weights"):
+        return device()
+    return (
+        "unknown: answered by an endpoint" if config.get("details", {}).get("weights") else "none: recorded predictions"
+    )
 
 
 def environment() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from governance.reports.cohort_facts import cohort_tables
 from governance.reports.figures import Figure, draw_closer_figures, draw_figures
 from governance.reports.findings import bare_statement, leading_verdict, metric_title, primary_verdicts
 from governance.reports.render import unbroken
-from governance.reports.statuses import Judgement, runs_weights
+from governance.reports.statuses import Judgement, runs_weights, unbound_weights
 from governance.reports.wording import (
     ABSENT,
     DECISIONS,
@@ -76,6 +76,7 @@ def pages(
         "manifest": sorted(shown["version"]["manifest"].items()),
         "declared": list(flatten(_declared(shown))),
         "runs_weights": runs_weights(shown),
+        "unbound_weights": unbound_weights(shown),
         "cohort_tables": cohort_tables(data["cohort"]["summary"]),
         "cohort_facts": _cohort_facts(shown),
         # What a protocol leaves out has no effect; its rows would only hide the others.

@@ -18,7 +18,7 @@ from governance.reports.findings import (
     subject,
 )
 from governance.reports.render import Pages, render_html, render_pdf, unbroken
-from governance.reports.statuses import runs_weights
+from governance.reports.statuses import runs_weights, unbound_weights
 from governance.reports.wording import (
     DECISIONS,
     VERDICTS,
@@ -120,7 +120,9 @@ def _does_not_tell(shown: dict[str, Any]) -> list[str]:
         rows.append("How the system behaves on real patients: every patient here is simulated.")
     else:
         rows.append("How the system behaves at sites, on devices and in groups that this cohort does not hold.")
-    if not runs_weights(shown):
+    if unbound_weights(shown):
+        rows.append("Whether the same weights would answer again: they run elsewhere, and no digest binds them.")
+    elif not runs_weights(shown):
         rows.append("How the predictions were made: they were read from a log, no weights were run.")
     suites = sorted({str(item["suite"]) for item in shown["result"]["measurements"] if item.get("suite")})
     rows.append(f"Clinical benefit, security, and all else but {join_words(suites) or 'nothing'}: it was not measured.")

@@ -7,7 +7,7 @@ from typing import Any
 from core.digests import sha256_json
 from evaluation.engine.registry import known_metrics
 from governance.reports.base import ReportContext
-from governance.reports.statuses import runs_weights
+from governance.reports.statuses import runs_weights, unbound_weights
 from governance.reports.wording import plural, spoken
 
 RANK = {"fail": 0, "insufficient": 1, "pass": 2}
@@ -113,7 +113,9 @@ def statements(evidence: dict[str, Any]) -> list[dict[str, str]]:
     rows = []
     if evidence["cohort"]["simulated"]:
         rows.append({"name": "Simulated patients", "text": SIMULATED})
-    if not runs_weights(evidence):
+    if unbound_weights(evidence):
+        rows.append({"name": "The weights run elsewhere", "text": unbound_weights(evidence)})
+    elif not runs_weights(evidence):
         rows.append({"name": "No weights were run", "text": NO_WEIGHTS})
     return rows
 

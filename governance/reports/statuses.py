@@ -91,6 +91,11 @@ def runs_weights(evidence: dict[str, Any]) -> bool:
     return bool(evidence["version"]["config"].get("runs_weights"))
 
 
+def unbound_weights(evidence: dict[str, Any]) -> str:
+    """What is to be told of weights that run elsewhere, bound by no digest; empty where they are bound or not run."""
+    return str(evidence["version"]["config"].get("details", {}).get("weights", ""))
+
+
 def _judge(
     item: Requirement,
     catalogue: Catalogue,

@@ -35,8 +35,9 @@ class AdapterInfo:
             ``pred.effusion`` (its own frozen operating point), ``text.generated``.
         modalities: What it reads: ``image``, ``text.<name>``, ``series.<name>``, or a column name.
         required: The modalities without which it gives no prediction.
-        runs_weights: False for a prediction log: reports then say that no weights were run.
+        runs_weights: False for a prediction log, and for weights that run elsewhere: reports then say so.
         details: Architecture, parameter count, preprocessing, licence, training cohort: for the documentation.
+            ``weights`` is a sentence on weights that no digest binds, and given for such alone.
     """
 
     capabilities: frozenset[Capability]
@@ -91,7 +92,8 @@ class ModelAdapter(Protocol):
     """A loaded model. Made by a factory that the registry knows by the adapter's key.
 
     ``predict`` never raises for a study whose modality is missing: it predicts without it, or answers NaN / -1
-    where the modality is required.
+    where the modality is required. A model that answers slowly may have an attribute ``most_at_once``: as many studies
+    are given to it at most, so that progress is told and a lease is renewed in between.
     """
 
     info: AdapterInfo

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.errors import AdapterError
 from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, InferenceSettings, Predictions
 from models_registry.adapters.checkpoint import check_no_pickle, read_json, tensor_shapes
 from models_registry.cohorts.schema import StudyBatch
-from models_registry.reference.preprocessing import FIRST_WORD, Preprocessor
+from models_registry.reference.occlusion import has_modality, hide_modalities, modality_groups
+from models_registry.reference.preprocessing import FIRST_WORD, Arrays, Preprocessor
 
 WEIGHTS = "model.safetensors"
 MODEL_TYPE = "auscult_fusion"
@@ -44,7 +46,7 @@ class FusionFactory:
         _check_inputs(config, preprocess)
         thresholds = _thresholds(folder, config["labels"])
         return AdapterInfo(
-            capabilities=frozenset({Capability.CLASSIFY}),
+            capabilities=frozenset({Capability.CLASSIFY, Capability.EMBED, Capability.ATTRIBUTE}),
             labels=tuple(config["labels"]),
             outputs=tuple(f"{kind}.{label}" for kind in ("score", "pred") for label in config["labels"]),
             modalities=preprocess.modalities,
@@ -53,6 +55,7 @@ class FusionFactory:
             details={
                 "architecture": "AuscultFusionModel",
                 "parameters": sum(int(np.prod(shape)) for shape in shapes.values()),
+                "embeds": sorted(modality_groups(preprocess)),
                 "thresholds": thresholds["values"],
                 "thresholds_source": thresholds["source"],
                 "preprocessing": f"grey image {preprocess.image_size} px, {len(preprocess.vocabulary)} words, "
@@ -90,7 +93,7 @@ class FusionFactory:
 
 
 class FusionAdapter:
-    """A loaded checkpoint. Scores each finding, and decides at the checkpoint's own thresholds."""
+    """A loaded checkpoint. Scores each finding, decides at the checkpoint's own thresholds, embeds and attributes."""
 
     def __init__(
         self, *, info: AdapterInfo, model: Any, preprocess: Preprocessor, settings: InferenceSettings, device: str
@@ -107,23 +110,80 @@ class FusionAdapter:
         Raises:
             AdapterError: the weights gave a score that is not a number.
         """
-        import torch
-
-        tensors = {name: torch.from_numpy(values).to(self.device) for name, values in self.preprocess(batch).items()}
-        half = self.settings.precision == "bfloat16"
-        with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=half):
-            logits = self.model(**tensors).logits
-        scores = torch.sigmoid(logits.float()).double().cpu().numpy()
-        if not np.isfinite(scores).all():
-            raise AdapterError(
-                "The model answered a score that is not a number.",
-                remedy="Check the weights: a NaN in them, or an overflow in half precision, does this.",
-            )
+        scores = self._scores(self.preprocess(batch))
         labels, thresholds = self.info.labels, self.info.details["thresholds"]
         return Predictions(
             study_ids=batch.study_ids,
             scores={label: scores[:, k] for k, label in enumerate(labels)},
             decisions={label: (scores[:, k] >= thresholds[label]).astype(np.int8) for k, label in enumerate(labels)},
+        )
+
+    def embed(self, batch: StudyBatch, modality: str) -> npt.NDArray[np.float32]:
+        """Where the model puts each study when it is shown one modality alone, float32 [n, width].
+
+        The vector is the class token before the head, so vectors of all modalities lie in one space. ``series``
+        and ``demographics`` stand for all of them together. NaN where the study has none of it.
+
+        Raises:
+            AdapterError: the model does not read the modality; those it does are listed.
+        """
+        groups = modality_groups(self.preprocess)
+        if modality not in groups:
+            raise AdapterError(
+                f"This model does not embed {modality!r}.", remedy=f"Use one of: {', '.join(sorted(groups))}."
+            )
+        arrays = self.preprocess(batch)
+        present = np.any([has_modality(self.preprocess, arrays, name) for name in groups[modality]], axis=0)
+        alone = hide_modalities(self.preprocess, arrays, set(self.info.modalities) - set(groups[modality]))
+        vectors = np.array(self._run(alone).latent.float().cpu().numpy(), dtype=np.float32)
+        _check_finite(vectors, "an embedding")
+        vectors[~present] = np.nan
+        return vectors
+
+    def attribute(self, batch: StudyBatch, label: str) -> dict[str, npt.NDArray[np.float64]]:
+        """How much the score falls without each modality: score of the study - its score with that one hidden.
+
+        Returns:
+            Modality -> float64 [n] in [-1, 1]; below 0 where the score rises without it, NaN where the study lacks
+            the modality. The falls do not add up to the score: modalities that tell the same stand in for each
+            other.
+
+        Raises:
+            AdapterError: the model does not score the label; those it does are listed.
+        """
+        if label not in self.info.labels:
+            raise AdapterError(
+                f"This model does not score {label!r}.", remedy=f"Use one of: {', '.join(self.info.labels)}."
+            )
+        place, arrays = self.info.labels.index(label), self.preprocess(batch)
+        whole = self._scores(arrays)[:, place]
+        falls = {}
+        for modality in self.info.modalities:
+            left = self._scores(hide_modalities(self.preprocess, arrays, {modality}))[:, place]
+            falls[modality] = np.where(has_modality(self.preprocess, arrays, modality), whole - left, np.nan)
+        return falls
+
+    def _scores(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+        import torch
+
+        scores: npt.NDArray[np.float64] = torch.sigmoid(self._run(arrays).logits.float()).double().cpu().numpy()
+        _check_finite(scores, "a score")
+        return scores
+
+    def _run(self, arrays: Arrays) -> Any:
+        import torch
+
+        tensors = {name: torch.from_numpy(values).to(self.device) for name, values in arrays.items()}
+        half = self.settings.precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=half):
+            return self.model(**tensors)
+
+
+def _check_finite(values: npt.NDArray[Any], what: str) -> None:
+    if not np.isfinite(values).all():
+        raise AdapterError(
+            f"The model answered {what} that is not a number.",
+            remedy="Check the weights: a NaN in them, or an overflow in half precision, does this.",
         )
 
 

@@ -20,8 +20,15 @@ from models_registry.selectors import get_system, get_version
 from models_registry.services.versions import register_version
 
 ADAPTER_WORDS = {
+    "clip": "Zero-shot CLIP or SigLIP model: weights that are run",
+    "endpoint": "Model behind an OpenAI-compatible endpoint: its weights are not bound",
     "fusion": "Reference fusion model: weights that are run",
+    "image_text_to_text": "Vision-language model with a chat prompt: weights that are run",
+    "onnx": "Image classifier as an ONNX graph: weights that are run",
     "recorded": "Recorded predictions: no weights are run",
+    "text_generation": "Language model over a study's texts: weights that are run",
+    "torch_export": "Image classifier as an exported PyTorch program: weights that are run",
+    "vision_encoder_decoder": "Image encoder with a text decoder, writes reports: weights that are run",
 }
 """What an adapter of the house is, in words; one of another distribution is called by its key."""
 

@@ -66,10 +66,17 @@ class AuscultFusionConfig(PretrainedConfig):  # type: ignore[misc]
 
 @dataclass
 class FusionOutput(ModelOutput):  # type: ignore[misc]
-    """``logits``: float [n, labels]; ``loss``: mean binary cross-entropy over the labels that are known."""
+    """What the model answers for n studies.
+
+    Attributes:
+        loss: Mean binary cross-entropy over the labels that are known.
+        logits: float [n, labels].
+        latent: float [n, width], the class token that the head reads: where all modalities meet.
+    """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    latent: Tensor | None = None
 
 
 class ImageEncoder(nn.Module):  # type: ignore[misc]
@@ -176,8 +183,9 @@ class AuscultFusionModel(PreTrainedModel):  # type: ignore[misc]
         states, missing = self._tokens(pixels, has_image, words, points, has_points, categories, numbers, has_numbers)
         for layer in self.fusion:
             states = layer(states, src_key_padding_mask=missing)
-        logits = self.head(self.norm(states[:, 0]))
-        return FusionOutput(loss=None if labels is None else _loss(logits, labels), logits=logits)
+        latent = self.norm(states[:, 0])
+        logits = self.head(latent)
+        return FusionOutput(loss=None if labels is None else _loss(logits, labels), logits=logits, latent=latent)
 
     def _tokens(
         self,

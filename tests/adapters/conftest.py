@@ -1,12 +1,15 @@
-"""A small cohort and a checkpoint trained on it, made once."""
+"""A small cohort, a checkpoint trained on it, and a folder for each adapter that the contract tries: made once."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from models_registry.adapters.base import ADAPTERS, InferenceSettings
@@ -14,8 +17,27 @@ from models_registry.cohorts import convert_cohort, open_cohort
 from models_registry.cohorts.schema import StudyBatch
 from models_registry.reference.training import TrainingResult, TrainingSettings, train_reference
 from synthetic.simulator import SimulatorSettings, simulate_cohort
+from tests.adapters import models_clip, models_g2, models_g3
 
 SMALL = TrainingSettings(epochs=4, width=64, layers=2, validation_share=0.25, threads=1)
+
+SAVERS: dict[str, Callable[[Path], object]] = {
+    "clip": models_clip.save_clip,
+    "siglip": models_clip.save_siglip,
+    "pair": models_clip.save_pair,
+    "vision_encoder_decoder": models_g2.save_vision_encoder_decoder,
+    "image_text_to_text": models_g2.save_llava,
+    "gemma": models_g2.save_gemma,
+    "text_generation": models_g2.save_text_generation,
+    "torch_export": models_g3.save_torch_export,
+    "onnx": models_g3.save_onnx_classifier,
+}
+"""How a tiny model of a kind is saved into an empty folder."""
+
+ADAPTER_FIXTURES: dict[str, str] = {name: name for name in ("fusion", "recorded", *SAVERS, "endpoint")}
+ADAPTER_FIXTURES |= {"siglip": "clip", "pair": "clip", "gemma": "image_text_to_text"}
+"""Every kind of model that the contract tries, with the key of its adapter. A kind without an entry in ``SAVERS``
+has a fixture ``<kind>_folder``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +71,33 @@ def batch(trained) -> StudyBatch:
 @pytest.fixture(scope="session")
 def fusion(trained):
     return ADAPTERS.get("fusion").load(trained.checkpoint, settings=InferenceSettings())
+
+
+@pytest.fixture(scope="session")
+def fusion_folder(trained) -> Path:
+    return trained.checkpoint
+
+
+@pytest.fixture(scope="session")
+def recorded_folder(batch, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("log")
+    table = pa.table(
+        {
+            "study_id": list(batch.study_ids),
+            "score.effusion": np.random.default_rng(0).random(len(batch)),
+            "pred.effusion": np.arange(len(batch)) % 2,
+            "text.generated": [f"Report {place}." for place in range(len(batch))],
+        }
+    )
+    pq.write_table(table, folder / "predictions.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def endpoint_folder(tmp_path_factory) -> Iterator[Path]:
+    with models_g3.chat_server() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUSCULT_ENDPOINT_HOSTS", server.host)
+        yield models_g3.save_endpoint(tmp_path_factory.mktemp("endpoint"), server.host)
 
 
 def reordered(batch: StudyBatch, rows: list[int]) -> StudyBatch:

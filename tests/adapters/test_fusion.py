@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from core.digests import folder_manifest
 from core.errors import AdapterError
 from models_registry.adapters.base import ADAPTERS, InferenceSettings
+from models_registry.reference.occlusion import hide_modalities
 from models_registry.reference.preprocessing import Preprocessor
 from models_registry.reference.training import TrainingSettings, train_reference
 from tests.adapters.conftest import SMALL, matrix, without
@@ -80,6 +81,47 @@ def test_every_subset_of_modalities_is_scored_and_each_modality_counts(fusion, b
             scores = matrix(fusion.predict(without(batch, set().union(*(kinds[name] for name in left_out)))))
             assert np.isfinite(scores).all()
             assert np.abs(scores - whole).max() > 1e-4, left_out
+
+
+def test_hiding_is_preprocessing_studies_that_never_had_it(fusion, batch):
+    names = fusion.info.modalities
+    for hidden in (*({name} for name in names), set(names[:3]), set(names)):
+        arrays = hide_modalities(fusion.preprocess, fusion.preprocess(batch), hidden)
+        for name, values in fusion.preprocess(without(batch, hidden)).items():
+            np.testing.assert_array_equal(arrays[name], values)
+
+
+def test_an_embedding_is_what_the_head_reads_of_one_modality_alone(fusion, batch):
+    import torch
+
+    people = {"sex", "age", "view"}
+    series = {name for name in fusion.info.modalities if name.startswith("series.")}
+    for modality, kept in {"image": {"image"}, "demographics": people, "series": series, "sex": {"sex"}}.items():
+        alone = fusion.preprocess(without(batch, set(fusion.info.modalities) - kept))
+        with torch.inference_mode():
+            answer = fusion.model(**{name: torch.from_numpy(values) for name, values in alone.items()})
+            logits = fusion.model.head(answer.latent)
+        vectors = fusion.embed(batch, modality)
+        present = ~np.isnan(vectors).any(axis=1)
+        assert vectors.shape == (len(batch), SMALL.width)
+        np.testing.assert_array_equal(vectors[present], answer.latent.numpy()[present])
+        np.testing.assert_array_equal(logits.numpy(), answer.logits.numpy())
+        assert np.isnan(fusion.embed(without(batch, kept), modality)).all()
+    assert not np.isnan(fusion.embed(without(batch, {"sex"}), "demographics")).any()
+
+
+def test_what_the_model_does_not_read_is_not_embedded(fusion, batch):
+    for name in ("text.reference", "series.lactate", "text", ""):
+        with pytest.raises(AdapterError, match="does not embed") as caught:
+            fusion.embed(batch, name)
+        assert "image" in caught.value.remedy
+
+
+def test_the_image_carries_a_finding_that_is_seen_in_it(fusion, batch):
+    falls = fusion.attribute(batch, "effusion")
+    score = fusion.predict(batch).scores["effusion"]
+    sure = score > np.quantile(score, 0.8)
+    assert np.nanmean(falls["image"][sure]) > max(0.05, np.nanmean(falls["view"][sure]))
 
 
 def test_the_saved_preprocessing_makes_what_the_training_made(trained, batch, tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from core.errors import AdapterError
 from evaluation.execution.batches import Batches
+from evaluation.execution.shards import predict_share
 from models_registry.adapters.base import AdapterInfo, Capability, Predictions
 from models_registry.cohorts.schema import StudyBatch
 
@@ -88,3 +91,16 @@ def test_answers_for_other_studies_are_refused() -> None:
 
     with pytest.raises(AdapterError, match="exactly the studies"):
         Batches(Wrong(9, MemoryError()), 8).predict(studies(2))
+
+
+def test_a_slow_model_is_given_few_studies_at_once_so_that_its_lease_is_renewed_in_between() -> None:
+    class Reader:
+        def batches(self, part: object, *, batch_size: int) -> Iterator[StudyBatch]:
+            for start in range(0, 10, batch_size):
+                yield studies(10).rows(start, start + batch_size)
+
+    model, told = Small(64, MemoryError()), []
+    model.most_at_once = 4  # type: ignore[attr-defined]
+    found = predict_share(model, Reader(), None, batch_size=64, after_batch=told.append)  # type: ignore[arg-type]
+    assert (model.sizes, told) == ([4, 4, 2], [4, 8, 10])
+    assert found.study_ids == studies(10).study_ids

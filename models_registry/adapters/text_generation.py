@@ -1,0 +1,85 @@
+"""Language models: texts of a study in, a text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models_registry.adapters.base import ADAPTERS, AdapterInfo, InferenceSettings
+from models_registry.adapters.generation import Generation, Writer
+from models_registry.adapters.pretrained import check_vocabulary, load_model, load_tokenizer, offline, read_checkpoint
+from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, pad_left
+from models_registry.adapters.prompts import KEYS, Prompts
+from models_registry.adapters.wishes import read_wishes
+
+
+class TextGenerationFactory:
+    """Checks and loads checkpoints that transformers runs as causal language models."""
+
+    def inspect(self, folder: Path) -> AdapterInfo:
+        """What the checkpoint and its wishes declare; weights are not read.
+
+        Raises:
+            AdapterError: naming file, field and remedy: another kind of model, truncated weights, GGUF, no tokenizer,
+                no chat template and no plain prompt, wishes that cannot be met.
+        """
+        return _Parts(folder).info
+
+    def load(self, folder: Path, *, settings: InferenceSettings, device: str = "cpu") -> PromptedAdapter:
+        """A model that is ready to write on ``device``."""
+        parts = _Parts(folder)
+        model = load_model(folder, parts.checkpoint, settings=settings, device=device)
+        writer = Writer(model=model, tokenizer=parts.tokenizer, generation=parts.generation, device=device)
+        return PromptedAdapter(
+            info=parts.info,
+            setting=parts.setting,
+            writer=writer,
+            context=parts.checkpoint.context,
+            seed=settings.seed,
+        )
+
+
+ADAPTERS.register("text_generation")(TextGenerationFactory())
+
+
+class _Parts:
+    """Everything of a folder but the weights, checked."""
+
+    def __init__(self, folder: Path) -> None:
+        offline()
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+        classes = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+        self.checkpoint = read_checkpoint(folder, classes, kind="a causal language model")
+        wishes = read_wishes(folder, KEYS, required=("prompt",))
+        self.generation = Generation.from_wishes(wishes)
+        self.tokenizer = load_tokenizer(folder)
+        check_vocabulary(self.tokenizer, self.checkpoint.config)
+        pad_left(self.tokenizer)
+        prompts = Prompts.from_wishes(wishes, image_sign=None, has_template=bool(self.tokenizer.chat_template))
+        self.setting = Setting(
+            prompts=prompts, renderer=self.tokenizer, tokenizer=self.tokenizer, encode=self._encode(prompts)
+        )
+        self.prompt_tokens = self.setting.check(
+            folder, generation=self.generation, context=self.checkpoint.context, picture=None
+        )
+
+    def _encode(self, prompts: Prompts) -> Any:
+        def encode(texts: Sequence[str], pictures: Sequence[Any]) -> dict[str, Any]:
+            # A chat template writes the sign of the beginning itself; a plain prompt gets it from the tokenizer.
+            return dict(
+                self.tokenizer(list(texts), padding=True, return_tensors="pt", add_special_tokens=prompts.plain)
+            )
+
+        return encode
+
+    @property
+    def info(self) -> AdapterInfo:
+        return describe(
+            self.checkpoint,
+            self.setting,
+            self.generation,
+            prompt_tokens=self.prompt_tokens,
+            preprocessing=type(self.tokenizer).__name__,
+        )
