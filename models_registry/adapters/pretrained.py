@@ -23,6 +23,7 @@ PREPROCESSOR = "preprocessor_config.json"
 PRECISIONS = ("float32", "bfloat16")
 CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions", "seq_length")
 AGAIN = "Register the complete folder of one checkpoint, as save_pretrained writes it."
+MOST_LAYERS = 2_000
 Result = TypeVar("Result")
 
 
@@ -98,6 +99,7 @@ def read_checkpoint(folder: Path, classes: dict[str, Any], *, kind: str) -> Chec
             file="adapter_config.json",
         )
     _check_no_kernels(body)
+    _check_layers(body)
     shapes = weight_shapes(folder)
     config = _read_config(folder)
     _check_shapes(folder, config, fitting[0], shapes)
@@ -115,6 +117,20 @@ def _check_no_gguf(folder: Path) -> None:
                 "adapter for endpoints.",
                 file=path.relative_to(folder).as_posix(),
             )
+
+
+def _check_layers(body: Any) -> None:
+    """A model of a billion layers would keep whoever inspects it busy for ever."""
+    parts = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for key, value in parts:
+        if "layer" in str(key) and isinstance(value, int) and value > MOST_LAYERS:
+            raise AdapterError(
+                f"config.json asks for {value:,} in {key!r}; at most {MOST_LAYERS:,} layers are read.",
+                remedy="Save the checkpoint again; its configuration does not describe a model.",
+                file=CONFIG,
+                column=str(key),
+            )
+        _check_layers(value)
 
 
 def _check_no_kernels(body: Any) -> None:

@@ -314,6 +314,8 @@ def test_attention_code_from_elsewhere_is_refused(folder):
     inner = json.loads((home / "config.json").read_text())["text_config"]
     edit(home, "config.json", text_config=inner | {"attn_implementation": "somebody/kernel"})
     assert refused("image_text_to_text", home).column == "attn_implementation"
+    edit(home, "config.json", text_config=inner | {"num_hidden_layers": 10**9})
+    assert refused("image_text_to_text", home).column == "num_hidden_layers"
 
 
 def test_weights_that_do_not_fit_are_named(folder):
