@@ -10,7 +10,7 @@ import numpy as np
 
 from core.errors import AdapterError
 from models_registry.adapters.base import ADAPTERS, AdapterInfo, InferenceSettings
-from models_registry.adapters.generation import Generation, Writer
+from models_registry.adapters.generation import Generation
 from models_registry.adapters.pretrained import (
     CONFIG,
     PREPROCESSOR,
@@ -18,12 +18,11 @@ from models_registry.adapters.pretrained import (
     check_vocabulary,
     colour,
     load_image_processor,
-    load_model,
     load_tokenizer,
     offline,
     read_checkpoint,
 )
-from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, pad_left
+from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, load_prompted, pad_left
 from models_registry.adapters.prompts import KEYS, Prompts
 from models_registry.adapters.wishes import read_wishes
 
@@ -44,16 +43,7 @@ class ImageTextToTextFactory:
 
     def load(self, folder: Path, *, settings: InferenceSettings, device: str = "cpu") -> PromptedAdapter:
         """A model that is ready to write on ``device``."""
-        parts = _Parts(folder)
-        model = load_model(folder, parts.checkpoint, settings=settings, device=device)
-        writer = Writer(model=model, tokenizer=parts.tokenizer, generation=parts.generation, device=device)
-        return PromptedAdapter(
-            info=parts.info,
-            setting=parts.setting,
-            writer=writer,
-            context=parts.checkpoint.context,
-            seed=settings.seed,
-        )
+        return load_prompted(folder, _Parts(folder), settings=settings, device=device)
 
 
 ADAPTERS.register("image_text_to_text")(ImageTextToTextFactory())

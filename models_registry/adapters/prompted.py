@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import AdapterError
-from models_registry.adapters.base import AdapterInfo, Capability, Predictions
+from models_registry.adapters.base import AdapterInfo, Capability, InferenceSettings, Predictions
 from models_registry.adapters.generation import Generation, Writer, check_length, seed_of, spread
-from models_registry.adapters.pretrained import Checkpoint, attempt, colour
+from models_registry.adapters.pretrained import Checkpoint, attempt, colour, load_model
 from models_registry.adapters.prompts import QUESTION, Prompts
 from models_registry.adapters.wishes import refusal
 from models_registry.cohorts.schema import StudyBatch
@@ -195,6 +195,31 @@ class PromptedAdapter:
             )
         seeds = [seed_of(self.seed, batch.study_ids[row], text) for row, text in zip(rows, asked, strict=True)]
         return spread(self.writer.write(inputs, seeds), rows, len(batch))
+
+
+class Parts(Protocol):
+    """Everything of a folder but the weights, checked."""
+
+    checkpoint: Checkpoint
+    tokenizer: Any
+    generation: Generation
+    setting: Setting
+
+    @property
+    def info(self) -> AdapterInfo: ...
+
+
+def load_prompted(folder: Path, parts: Parts, *, settings: InferenceSettings, device: str) -> PromptedAdapter:
+    """A model that is ready to write on ``device``, from a folder that was checked."""
+    model = load_model(folder, parts.checkpoint, settings=settings, device=device)
+    writer = Writer(model=model, tokenizer=parts.tokenizer, generation=parts.generation, device=device)
+    return PromptedAdapter(
+        info=parts.info,
+        setting=parts.setting,
+        writer=writer,
+        context=parts.checkpoint.context,
+        seed=settings.seed,
+    )
 
 
 def pad_left(tokenizer: Any) -> None:

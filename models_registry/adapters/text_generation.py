@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from models_registry.adapters.base import ADAPTERS, AdapterInfo, InferenceSettings
-from models_registry.adapters.generation import Generation, Writer
-from models_registry.adapters.pretrained import check_vocabulary, load_model, load_tokenizer, offline, read_checkpoint
-from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, pad_left
+from models_registry.adapters.generation import Generation
+from models_registry.adapters.pretrained import check_vocabulary, load_tokenizer, offline, read_checkpoint
+from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, load_prompted, pad_left
 from models_registry.adapters.prompts import KEYS, Prompts
 from models_registry.adapters.wishes import read_wishes
 
@@ -28,16 +28,7 @@ class TextGenerationFactory:
 
     def load(self, folder: Path, *, settings: InferenceSettings, device: str = "cpu") -> PromptedAdapter:
         """A model that is ready to write on ``device``."""
-        parts = _Parts(folder)
-        model = load_model(folder, parts.checkpoint, settings=settings, device=device)
-        writer = Writer(model=model, tokenizer=parts.tokenizer, generation=parts.generation, device=device)
-        return PromptedAdapter(
-            info=parts.info,
-            setting=parts.setting,
-            writer=writer,
-            context=parts.checkpoint.context,
-            seed=settings.seed,
-        )
+        return load_prompted(folder, _Parts(folder), settings=settings, device=device)
 
 
 ADAPTERS.register("text_generation")(TextGenerationFactory())

@@ -317,7 +317,8 @@ def test_a_host_that_is_not_listed_is_refused(server, tmp_path, monkeypatch, lis
 
 def test_a_host_may_be_listed_with_every_port(server, tmp_path, monkeypatch):
     monkeypatch.setenv("AUSCULT_ENDPOINT_HOSTS", "other:80, 127.0.0.1")
-    ENDPOINT.inspect(save_endpoint(tmp_path, server.host))
+    info = ENDPOINT.inspect(save_endpoint(tmp_path, server.host))
+    assert info.outputs == ("text.generated",)
 
 
 def test_a_host_that_is_taken_off_the_list_is_asked_no_more(load, server, monkeypatch):
