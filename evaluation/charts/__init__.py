@@ -6,11 +6,12 @@ gives all but the picture; ``*_chart`` gives the picture too.
 
 from evaluation.charts.calibration import calibration_chart, plan_calibration
 from evaluation.charts.drawing import PALETTES, Chart, ChartPlan, NothingToDrawError, Palette, Theme, to_svg
-from evaluation.charts.forest import forest_chart, plan_forest
+from evaluation.charts.forest import BESIDE, forest_chart, plan_forest
 from evaluation.charts.heatmap import heatmap_chart, plan_heatmap
 from evaluation.charts.tradeoff import plan_tradeoff, tradeoff_chart
 
 __all__ = [
+    "BESIDE",
     "PALETTES",
     "Chart",
     "ChartPlan",

@@ -56,6 +56,10 @@ INTERVAL = re.compile(r" \(\d+(?:\.\d+)?% interval ")
 RATIO_TICKS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
+BESIDE = "Beside the gap"
+"""First cell of the rows of a table that are not drawn: tests and bounds of the gap."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line:
     """One line of a forest plot. Without ``value`` only ``remark`` is shown.
@@ -148,7 +152,7 @@ def _beside(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> list[tup
         low, high = detail["unknown_bounds"]
         told = f"{number(low)} to {number(high)}"
         found.append(("Gap, whatever groups the Unknown belong to", told, f"{detail['unknown_studies']:,} studies"))
-    return [("Beside the gap", name, told, "", "", remark) for name, told, remark in found]
+    return [(BESIDE, name, told, "", "", remark) for name, told, remark in found]
 
 
 def _bounds(metric: str) -> tuple[float, float]:

@@ -27,6 +27,7 @@ class Figure:
         title: What is shown. The picture itself is headed by ``finding``, what was found.
         image: A data URI.
         rows: The chart as a table, under ``headers``.
+        beside: What stands beside a gap, in a sentence: it would make the columns of the table too narrow.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Figure:
     text_alternative: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    beside: str
 
     @property
     def long(self) -> bool:
@@ -113,6 +115,8 @@ def _draw(number: int, evidence: dict[str, Any], verdict: dict[str, Any]) -> Fig
 
 
 def _figure(number: int, title: str, chart: Chart, outcome: str) -> Figure:
+    from evaluation.charts import BESIDE
+
     return Figure(
         number=number,
         title=title,
@@ -121,5 +125,6 @@ def _figure(number: int, title: str, chart: Chart, outcome: str) -> Figure:
         image=SVG_DATA + base64.b64encode(chart.svg.encode()).decode(),
         text_alternative=chart.text_alternative,
         headers=tuple(str(cell) for cell in chart.table_headers),
-        rows=tuple(tuple(str(cell) for cell in row) for row in chart.table_rows),
+        rows=tuple(tuple(str(cell) for cell in row) for row in chart.table_rows if row[0] != BESIDE),
+        beside="; ".join(f"{row[1].lower()}: {row[2]}" for row in chart.table_rows if row[0] == BESIDE),
     )
