@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from synthetic.simulator.patients import Studies
+from synthetic.simulator.rare_pictures import rare_signs
 from synthetic.simulator.settings import FINDINGS
 
 Block = npt.NDArray[np.floating]
@@ -28,13 +29,25 @@ SCANNER_LOOK = {
 """Gain, gamma and noise of each scanner."""
 
 
-def render(studies: Studies, rows: npt.NDArray[np.int64], size: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Grey pictures uint8 [len(rows), size, size] of the studies in ``rows``."""
+def render(
+    studies: Studies,
+    rows: npt.NDArray[np.int64],
+    size: int,
+    rng: np.random.Generator,
+    *,
+    rare: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Grey pictures uint8 [len(rows), size, size] of the studies in ``rows``.
+
+    Args:
+        rare: [n, 5] severity of the rare diseases that the pictures show, for all studies of the cohort.
+    """
     shown = np.clip(studies.shown[rows], 0, 2.2).astype(np.float32)[:, :, None, None]
     right = studies.right[rows]
     x, y = _grid(len(rows), size, rng)
     texture = _texture(len(rows), size, rng)
     picture = _thorax(x, y)
+    lungs = np.zeros_like(picture)
     for side in (-1, 1):
         # The patient's right lung is on the left of the picture.
         here = (right == (side == -1)).astype(np.float32)[:, :, None, None]
@@ -46,8 +59,11 @@ def render(studies: Studies, rows: npt.NDArray[np.int64], size: int, rng: np.ran
         picture = picture * (1 - lung.field) + air * lung.field
         fluid = lung.fluid(shown[:, EFFUSION] * here[:, EFFUSION])
         picture = picture * (1 - fluid) + 0.74 * fluid
+        lungs += lung.field
     heart = _heart(x, y, shown[:, CARDIOMEGALY])
     picture = picture * (1 - heart) + 0.78 * heart
+    if rare is not None:
+        picture += rare_signs(x, y, rare[rows].astype(np.float32), lungs * (1 - heart))
     picture += 0.05 * (studies.view[rows] == "AP").astype(np.float32)[:, None, None] * _scapulae(x, y)
     return _expose(picture, studies.scanner[rows], rng)
 

@@ -138,17 +138,19 @@ def _ages_and_times(rng: np.random.Generator, count: int, visits: int) -> tuple[
     return age, FIRST_DAY + seconds.astype("timedelta64[s]")
 
 
-def recorded_labels(studies: Studies, settings: SimulatorSettings, rng: np.random.Generator) -> Bools:
-    """The labels as somebody recorded them [n, 4]: the truth, less what the planted defect takes away."""
-    recorded = studies.present.copy()
+def recorded_labels(
+    studies: Studies, truth: dict[str, Bools], settings: SimulatorSettings, rng: np.random.Generator
+) -> dict[str, Bools]:
+    """The labels as somebody recorded them: the truth [n] of each, less what the planted defect takes away."""
+    recorded = {name: present.copy() for name, present in truth.items()}
     defect = settings.underdiagnosis
     if defect is None:
         return recorded
     members = studies.attribute(defect.attribute) == defect.value
-    for column, finding in enumerate(FINDINGS):
-        if finding not in defect.findings:
+    for name, present in truth.items():
+        if name not in defect.findings:
             continue
-        positives = np.flatnonzero(members & studies.present[:, column])
+        positives = np.flatnonzero(members & present)
         erased = rng.choice(positives, size=round(defect.share * len(positives)), replace=False)
-        recorded[erased, column] = False
+        recorded[name][erased] = False
     return recorded

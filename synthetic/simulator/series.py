@@ -11,6 +11,8 @@ from synthetic.simulator.patients import Floats, Studies
 
 WINDOW_HOURS = 72.0
 READINGS = (2, 6)
+TURN_HOURS = 36.0
+"""Before the study: since when a patient's course has turned, where one has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +74,22 @@ ANALYTES = {
 }
 
 
-def measure(studies: Studies, name: str, missing: float, rng: np.random.Generator) -> pa.Array:
-    """Readings of one analyte for every study: ``list<struct<t, v>>``, t in hours before the study (<= 0)."""
+def measure(
+    studies: Studies,
+    name: str,
+    missing: float,
+    rng: np.random.Generator,
+    *,
+    level: Floats | None = None,
+    turn: Floats | None = None,
+) -> pa.Array:
+    """Readings of one analyte for every study: ``list<struct<t, v>>``, t in hours before the study (<= 0).
+
+    Args:
+        level: [n] added to all readings of a study, on the analyte's scale.
+        turn: [n] added to a reading at the time of the study, less the longer before it, nothing ``TURN_HOURS``
+            before.
+    """
     analyte = ANALYTES[name]
     lengths = rng.integers(READINGS[0], READINGS[1] + 1, size=len(studies))
     absent = rng.random(len(studies)) < missing
@@ -83,6 +99,11 @@ def measure(studies: Studies, name: str, missing: float, rng: np.random.Generato
     times = -np.round(rng.uniform(0, WINDOW_HOURS, size=len(row)), 1)
     times = times[np.lexsort((times, row))]
     values = _course(studies, analyte, row, times, rng)
+    if level is not None:
+        values = values + level[row]
+    if turn is not None:
+        values = values + turn[row] * np.clip(1 + times / TURN_HOURS, 0, 1)
+    values = _printed(analyte, values)
     readings = pa.StructArray.from_arrays([pa.array(times), pa.array(values)], names=["t", "v"])
     starts = pa.array(offsets, mask=np.concatenate([absent, [False]]))
     return pa.ListArray.from_arrays(starts, readings)
@@ -92,8 +113,12 @@ def _course(studies: Studies, analyte: Analyte, row: np.ndarray, times: Floats, 
     level = analyte.base + studies.present @ np.array(analyte.added)
     level = level + analyte.spread * rng.standard_normal(len(studies))
     slope = 0.2 * analyte.spread * rng.standard_normal(len(studies)) / WINDOW_HOURS
-    values = level[row] + slope[row] * times + analyte.noise * rng.standard_normal(len(row))
+    values: Floats = level[row] + slope[row] * times + analyte.noise * rng.standard_normal(len(row))
+    return values
+
+
+def _printed(analyte: Analyte, values: Floats) -> Floats:
     if analyte.logarithmic:
         values = np.exp(values)
-    result: Floats = np.round(np.clip(values, analyte.least, analyte.most), analyte.digits)
+    result: Floats = np.round(values.clip(analyte.least, analyte.most), analyte.digits)
     return result

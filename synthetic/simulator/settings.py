@@ -8,6 +8,31 @@ from typing import Any
 from core.errors import CohortError
 
 FINDINGS = ("effusion", "pneumothorax", "consolidation", "cardiomegaly")
+RARE_DISEASES = (
+    "sarcoidosis",
+    "pulmonary_hypertension",
+    "lymphangioleiomyomatosis",
+    "cardiac_amyloidosis",
+    "alveolar_proteinosis",
+)
+TASKS: dict[str, tuple[str, ...]] = {
+    "findings": FINDINGS,
+    "deterioration": ("deterioration",),
+    "rare": RARE_DISEASES,
+}
+"""What can be asked of a model, and the labels that each task adds to a cohort."""
+
+LABELS = tuple(label for labels in TASKS.values() for label in labels)
+TASK_PREVALENCE = {
+    "deterioration": 0.15,
+    "sarcoidosis": 0.03,
+    "pulmonary_hypertension": 0.02,
+    "lymphangioleiomyomatosis": 0.01,
+    "cardiac_amyloidosis": 0.02,
+    "alveolar_proteinosis": 0.015,
+}
+"""Share of studies with each label of the further tasks, unless ``prevalence`` names another."""
+
 SERIES = ("crp", "spo2", "heart_rate", "nt_probnp")
 MODALITIES = ("image", "text.indication", *(f"series.{name}" for name in SERIES))
 GROUP_VALUES = {
@@ -30,7 +55,7 @@ class Underdiagnosis:
     Attributes:
         attribute, value: The group, for example ``sex`` and ``F``.
         share: Of the group's positive labels, per finding, this share is recorded 0, rounded to whole labels.
-        findings: The findings concerned.
+        findings: The labels concerned, those of further tasks among them.
     """
 
     attribute: str
@@ -47,8 +72,8 @@ class Underdiagnosis:
         if not _number(self.share) or not 0 <= self.share <= 1:
             raise _wrong("underdiagnosis.share", self.share, "a number from 0 to 1")
         for finding in self.findings:
-            if finding not in FINDINGS:
-                raise _wrong("underdiagnosis.findings", finding, f"some of {', '.join(FINDINGS)}")
+            if finding not in LABELS:
+                raise _wrong("underdiagnosis.findings", finding, f"some of {', '.join(LABELS)}")
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -68,7 +93,11 @@ class SimulatorSettings:
         seed: Decides every draw. Patient ids carry it, so cohorts of different seeds share no patient.
         underdiagnosis: A defect in the recorded labels; None records the truth. All else is equal with and
             without it.
-        prevalence: Finding -> share of studies in which it is present, in (0, 1).
+        tasks: Which labels are written: "findings" (four findings in the picture), "deterioration" (within 24
+            hours after the study) and "rare" (five rare diseases). A further task also brings its signs into
+            pictures, words and series. They are kept in the order of TASKS.
+        prevalence: Label -> share of studies in which it is present, in (0, 1): all four findings, and labels
+            of further tasks where they should differ from TASK_PREVALENCE.
         difficulty: Standard deviation of the severity that the picture shows, where 1 is the distance between
             the means of an absent and a present finding. A reader who sees severity perfectly, and nothing
             else, has an AUROC of Phi(1 / (sqrt(2) * difficulty)): .94 at .45.
@@ -81,6 +110,7 @@ class SimulatorSettings:
     patients: int
     seed: int
     underdiagnosis: Underdiagnosis | None = None
+    tasks: tuple[str, ...] = ("findings",)
     prevalence: dict[str, float] = field(
         default_factory=lambda: {
             "effusion": 0.30,
@@ -112,16 +142,35 @@ class SimulatorSettings:
             raise _wrong("difficulty", self.difficulty, "a number from 0 to 3")
         if not _number(self.persistence) or not 0 <= self.persistence < 1:
             raise _wrong("persistence", self.persistence, "a number from 0 up to, not including, 1")
-        _check_shares("prevalence", self.prevalence, FINDINGS, complete=True)
+        _check_tasks(self.tasks)
+        object.__setattr__(self, "tasks", tuple(task for task in TASKS if task in self.tasks))
+        further = tuple(label for label in self.labels if label not in FINDINGS)
+        _check_shares("prevalence", self.prevalence, FINDINGS + further, needed=FINDINGS)
         _check_shares("missing", self.missing, MODALITIES)
         _check_shares("scanners", self.scanners, SCANNERS)
         if abs(sum(self.scanners.values()) - 1) > 1e-6:
             raise _wrong("scanners", self.scanners, "shares that add up to 1")
         if not all(0 < share < 1 for share in self.prevalence.values()):
             raise _wrong("prevalence", self.prevalence, "shares between 0 and 1, both excluded")
+        for finding in self.underdiagnosis.findings if self.underdiagnosis else ():
+            if finding not in self.labels:
+                raise _wrong("underdiagnosis.findings", finding, f"labels of the tasks: {', '.join(self.labels)}")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are written, in the order of the file."""
+        return tuple(label for task in self.tasks for label in TASKS[task])
+
+    def share_with(self, label: str) -> float:
+        """The share of studies in which a label is to be 1."""
+        return self.prevalence.get(label, TASK_PREVALENCE.get(label, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
+        """JSON. The tasks are left out where they are the default, so that settings of before keep their digest."""
         body = {item.name: getattr(self, item.name) for item in fields(self)}
+        body["tasks"] = list(self.tasks)
+        if self.tasks == ("findings",):
+            del body["tasks"]
         for name in ("prevalence", "missing", "scanners"):
             body[name] = dict(body[name])
         body["underdiagnosis"] = self.underdiagnosis.to_dict() if self.underdiagnosis else None
@@ -147,6 +196,8 @@ class SimulatorSettings:
             values["underdiagnosis"] = _underdiagnosis(planted)
         elif planted is not None:
             raise _wrong("underdiagnosis", planted, "an object with attribute, value and share, or null")
+        if isinstance(values.get("tasks"), list):
+            values["tasks"] = tuple(values["tasks"])
         return cls(**values)
 
 
@@ -174,7 +225,13 @@ def _check_whole(name: str, value: object, least: int, most: int) -> None:
         raise _wrong(name, value, f"a whole number from {least} to {most}")
 
 
-def _check_shares(name: str, shares: object, known: tuple[str, ...], *, complete: bool = False) -> None:
+def _check_tasks(tasks: object) -> None:
+    valid = isinstance(tasks, tuple) and bool(tasks) and all(isinstance(task, str) and task in TASKS for task in tasks)
+    if not isinstance(tasks, tuple) or not valid or len(set(tasks)) < len(tasks):
+        raise _wrong("tasks", tasks, f"a list of at least one of {', '.join(TASKS)}, each once")
+
+
+def _check_shares(name: str, shares: object, known: tuple[str, ...], *, needed: tuple[str, ...] = ()) -> None:
     if not isinstance(shares, dict):
         raise _wrong(name, shares, f"an object with a share for each of {', '.join(known)}")
     for key, share in shares.items():
@@ -182,5 +239,5 @@ def _check_shares(name: str, shares: object, known: tuple[str, ...], *, complete
             raise _wrong(f"{name}.{key}", share, f"shares for {', '.join(known)}")
         if not _number(share) or not 0 <= share <= 1:
             raise _wrong(f"{name}.{key}", share, "a number from 0 to 1")
-    if complete and set(shares) != set(known):
-        raise _wrong(name, shares, f"a share for every one of {', '.join(known)}")
+    if not set(needed) <= set(shares):
+        raise _wrong(name, shares, f"a share for every one of {', '.join(needed)}")
