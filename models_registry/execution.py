@@ -1,8 +1,7 @@
-"""What workers do for the registry: read cohorts, register them, train the reference model."""
+"""What workers do for the registry: read cohorts and register them; trainings are in ``execution_training``."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,18 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from core.digests import canonical_json, folder_manifest, manifest_digest, sha256_file, sha256_json
+from core.digests import sha256_file
 from core.errors import AuscultError, CohortError
 from core.store import Store
 from models_registry import leases
 from models_registry.cohorts import Mapping, convert_cohort, inspect_cohort
 from models_registry.models import CohortImport, CohortVersion, JobStatus, TrainingJob
 from models_registry.services.cohorts import create_cohort_version, remove_upload
-from models_registry.services.versions import model_store, register_version
+from models_registry.services.versions import model_store
 
 Status = CohortImport.Status
 RENEW_SECONDS = 1.0
@@ -135,45 +132,9 @@ class JobProgress:
 
 def run_training(job_id: int) -> None:
     """Train the reference model and register the checkpoint as a version."""
-    token = leases.claim(TrainingJob.objects.filter(pk=job_id), error="")
-    if token is None:
-        return
-    job = TrainingJob.objects.select_related("system", "cohort", "requested_by").get(pk=job_id)
-    with leases.working(job, token) as staging:
-        checkpoint, metrics = _train_or_reuse(job, token, staging)
-        # A worker that died after registering left this very content under this very label.
-        digest = manifest_digest(folder_manifest(checkpoint))
-        mine = job.system.versions.filter(label=job.version_label, digest=digest).first()
-        version = mine or register_version(
-            system=job.system,
-            label=job.version_label,
-            adapter="fusion",
-            folder=checkpoint,
-            notes=f"Trained by this platform on {job.cohort.cohort.name} ({job.cohort.digest}).",
-            by=job.requested_by,
-        )
-        done = {"progress": 1.0, "result": version, "metrics": metrics, "finished_at": timezone.now()}
-        leases.finish(job, token, status=JobStatus.DONE, **done)
+    from models_registry import execution_training
 
-
-def _train_or_reuse(job: TrainingJob, token: str, staging: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint for these settings and this cohort: from the cache of earlier trainings, else trained now."""
-    from models_registry.reference.training import TrainingSettings, train_reference
-
-    key = sha256_json({"cohort": job.cohort.digest, "settings": job.settings})
-    cached: Path = settings.AUSCULT_HOME / "cache" / "trainings" / key
-    if not cached.is_dir():
-        result = train_reference(
-            cohort_folder(job.cohort),
-            settings=TrainingSettings.from_dict(job.settings),
-            destination=staging / "checkpoint",
-            progress=JobProgress(job, token),
-            should_stop=lambda: False,
-        )
-        (staging / "metrics.json").write_bytes(canonical_json(result.to_dict()))
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        staging.rename(cached)
-    return cached / "checkpoint", json.loads((cached / "metrics.json").read_bytes())
+    execution_training.run_training(job_id)
 
 
 def requeue_jobs() -> None:

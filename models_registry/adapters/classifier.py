@@ -199,13 +199,15 @@ def _activated(values: npt.NDArray[np.float64], activation: str) -> npt.NDArray[
     """Scores in [0, 1] from what the model answered [n, labels]."""
     from scipy.special import expit, softmax
 
+    if activation != "none":
+        # An infinite logit is a sure yes or no to the sigmoid, and nothing at all to the softmax.
+        with np.errstate(invalid="ignore"):
+            values = np.asarray(expit(values) if activation == "sigmoid" else softmax(values, axis=1), np.float64)
     if np.isnan(values).any():
         raise AdapterError(
             "The model answered a score that is not a number.",
             remedy="Check the weights, and the mean and std of the input.",
         )
-    if activation != "none":
-        return np.asarray(expit(values) if activation == "sigmoid" else softmax(values, axis=1), np.float64)
     if values.min() < 0 or values.max() > 1:
         raise AdapterError(
             "The model answered a value outside 0 to 1.",

@@ -28,6 +28,7 @@ from models_registry.adapters.pretrained import (
     WEIGHTS,
     Checkpoint,
     check_vocabulary,
+    colour,
     load_image_processor,
     load_model,
     load_tokenizer,
@@ -254,7 +255,7 @@ class _Reader:
 
     def pixels(self, images: list[npt.NDArray[Any]]) -> Any:
         """float32 [n, 3, size, size]."""
-        return self.processor([_colour(image) for image in images], return_tensors="pt")["pixel_values"]
+        return self.processor([colour(image) for image in images], return_tensors="pt")["pixel_values"]
 
     def words(self, texts: list[str]) -> dict[str, Any]:
         """Token numbers, with a mask where the model learned with one."""
@@ -284,18 +285,6 @@ def _check_complete(checkpoint: Checkpoint) -> None:
             remedy="Register the weights of the whole model: the missing ones would be random.",
             file=WEIGHTS,
         )
-
-
-def _colour(image: npt.NDArray[Any]) -> Any:
-    """A colour picture of 8 bits, as every processor takes it; deeper greys are scaled as a cohort's reader does."""
-    from PIL import Image
-
-    if image.dtype != np.uint8:
-        shift = max(0, int(image.max(initial=0)).bit_length() - 8)
-        image = (np.clip(image, 0, None).astype(np.int64) >> shift).astype(np.uint8)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    return Image.fromarray(image).convert("RGB")
 
 
 def _prompts(labels: dict[str, Any]) -> dict[str, dict[str, list[str]]]:

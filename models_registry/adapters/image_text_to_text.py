@@ -13,8 +13,6 @@ from models_registry.adapters.base import ADAPTERS, AdapterInfo, InferenceSettin
 from models_registry.adapters.generation import Generation
 from models_registry.adapters.pretrained import (
     CONFIG,
-    PREPROCESSOR,
-    attempt,
     check_vocabulary,
     colour,
     load_image_processor,
@@ -24,6 +22,7 @@ from models_registry.adapters.pretrained import (
 )
 from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, load_prompted, pad_left
 from models_registry.adapters.prompts import KEYS, Prompts
+from models_registry.adapters.still_pictures import load_processor
 from models_registry.adapters.wishes import read_wishes
 
 BLANK = (512, 512)
@@ -69,7 +68,7 @@ class _Parts:
         self.generation = Generation.from_wishes(wishes)
         load_tokenizer(folder)
         load_image_processor(folder)
-        self.processor = _load_processor(folder)
+        self.processor = load_processor(folder, str(self.checkpoint.config.model_type))
         self.tokenizer = self.processor.tokenizer
         check_vocabulary(self.tokenizer, self.checkpoint.config)
         pad_left(self.tokenizer)
@@ -112,23 +111,3 @@ class _Parts:
             prompt_tokens=self.prompt_tokens,
             preprocessing=f"{type(self.processor).__name__}, {type(self.processor.image_processor).__name__}",
         )
-
-
-def _load_processor(folder: Path) -> Any:
-    from transformers import AutoProcessor
-
-    processor = attempt(
-        lambda: AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
-        folder,
-        said="The processor cannot be read",
-        remedy="Save it again with processor.save_pretrained. A library that the message names must be installed where "
-        "Auscult runs: processors that read video too, such as Qwen-VL's, need torchvision.",
-        file="processor_config.json",
-    )
-    if getattr(processor, "image_processor", None) is None or getattr(processor, "tokenizer", None) is None:
-        raise AdapterError(
-            "The processor does not prepare pictures and text.",
-            remedy="Add the files that processor.save_pretrained writes.",
-            file=PREPROCESSOR,
-        )
-    return processor

@@ -26,6 +26,9 @@ RANDOM = frozenset(
 LARGEST_SIDE = 1 << 16
 EXPORT_AGAIN = "Export it again, from a model in evaluation mode, with standard operators only."
 
+NO_MEMORY = ("failed to allocate memory", "bad allocation", "bad_alloc", "out of memory")
+"""How onnxruntime says that a batch is too large for the device."""
+
 
 class OnnxFactory:
     """Checks and loads ONNX classifiers."""
@@ -191,9 +194,15 @@ def _session(path: Path, device: str) -> Run:
         except errors as error:
             raise _refused(
                 f"it failed on pictures of the shape {list(pixels.shape)} ({_first_line(error, path)})"
-            ) from error
+            ) from _cause(error)
 
     return classify
+
+
+def _cause(error: Exception) -> Exception:
+    """What lies behind it: the worker tries a smaller batch where that is a lack of memory, which has no type here."""
+    lacking = any(words in str(error).lower() for words in NO_MEMORY)
+    return MemoryError(str(error)) if lacking else error
 
 
 def _runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,8 @@ from core.digests import walk_files
 from core.errors import AdapterError
 from models_registry.adapters.base import InferenceSettings
 from models_registry.adapters.checkpoint import check_no_pickle, read_json, tensor_shapes
+from models_registry.adapters.gguf_file import is_gguf
+from models_registry.adapters.tensor_names import Misfit, find_misfit
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -36,12 +38,16 @@ class Checkpoint:
         architecture: Name of the class that runs it.
         shapes: Tensor -> shape, from the headers of the weights.
         context: How many tokens it can hold, None where there is no limit.
+        gguf: The file that holds everything, where the model is in one GGUF file.
+        stored: How many tensors of that file are stored in which way.
     """
 
     config: Any
     architecture: str
     shapes: dict[str, tuple[int, ...]]
     context: int | None
+    gguf: str | None = None
+    stored: dict[str, int] = field(default_factory=dict)
 
     @property
     def parameters(self) -> int:
@@ -108,13 +114,11 @@ def read_checkpoint(folder: Path, classes: dict[str, Any], *, kind: str) -> Chec
 
 def _check_no_gguf(folder: Path) -> None:
     for path in walk_files(folder):
-        with path.open("rb") as stream:
-            magic = stream.read(4)
-        if path.suffix.lower() == ".gguf" or magic == b"GGUF":
+        if is_gguf(path):
             raise AdapterError(
                 "GGUF files are not run by this adapter.",
-                remedy="Register the model's safetensors checkpoint, or serve the GGUF file and register it with the "
-                "adapter for endpoints.",
+                remedy="Register the model's safetensors checkpoint. A language model in one GGUF file is run by the "
+                "adapter text_generation, and any by a server with the adapter endpoint.",
                 file=path.relative_to(folder).as_posix(),
             )
 
@@ -185,25 +189,32 @@ def _read_config(folder: Path) -> Any:
 
 
 def _check_shapes(folder: Path, config: Any, architecture: str, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Compare tensors that go by the same name. Older checkpoints name some otherwise: loading compares those."""
+    """Hold names and shapes of the tensors against the model. What cannot be told yet, loading tells."""
     import torch
     import transformers
 
-    def build() -> dict[str, tuple[int, ...]]:
+    def compare() -> Misfit | None:
         with torch.device("meta"):
             model = getattr(transformers, architecture)(config)
-        return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        return find_misfit(model, shapes)
 
-    expected = attempt(
-        build, folder, said="config.json does not describe a model", remedy="Save the checkpoint again.", file=CONFIG
+    misfit = attempt(
+        compare, folder, said="config.json does not describe a model", remedy="Save the checkpoint again.", file=CONFIG
     )
-    for name in sorted(set(expected) & set(shapes)):
-        if expected[name] != shapes[name]:
-            raise AdapterError(
-                f"The tensor {name} is {_shape(shapes[name])}; config.json asks for {_shape(expected[name])}.",
-                remedy="Register weights and configuration of the same model.",
-                file=WEIGHTS if (folder / WEIGHTS).is_file() else INDEX,
-            )
+    if misfit is None:
+        return
+    file = WEIGHTS if (folder / WEIGHTS).is_file() else INDEX
+    if misfit.held is None:
+        raise AdapterError(
+            f"The tensor {misfit.name} is missing.",
+            remedy="Register the weights of the whole model: the missing ones would be random.",
+            file=file,
+        )
+    raise AdapterError(
+        f"The tensor {misfit.name} is {_shape(misfit.held)}; config.json asks for {_shape(misfit.wanted)}.",
+        remedy="Register weights and configuration of the same model.",
+        file=file,
+    )
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -268,14 +279,33 @@ def load_image_processor(folder: Path) -> Any:
     )
 
 
-def colour(image: npt.NDArray[np.uint8] | None) -> Any:
-    """A picture of a study as the three-channel PIL image that image processors take."""
+def colour(image: npt.NDArray[Any] | None) -> Any:
+    """A picture of a study as the three-channel PIL image that image processors take.
+
+    Deeper greys than 8 bits are scaled as a cohort's reader does: by the power of two that holds their largest value.
+
+    Raises:
+        AdapterError: neither grey nor of three channels, or no whole numbers.
+    """
     from PIL import Image
 
-    return Image.fromarray(np.ascontiguousarray(image)).convert("RGB")
+    pixels = np.asarray(image)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+    if not fits or pixels.size == 0 or pixels.dtype.kind not in "ui":
+        raise AdapterError(
+            f"A picture is {pixels.dtype} of the shape {pixels.shape}.",
+            remedy="Give pictures of whole numbers, grey or with three channels.",
+            column="image",
+        )
+    if pixels.dtype != np.uint8:
+        shift = max(0, int(pixels.max()).bit_length() - 8)
+        pixels = (np.clip(pixels, 0, None).astype(np.int64) >> shift).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
 
 
-def check_vocabulary(tokenizer: Any, config: Any) -> None:
+def check_vocabulary(tokenizer: Any, config: Any, *, file: str = "tokenizer.json") -> None:
     """Every token must have its row in the model's table of words.
 
     Raises:
@@ -287,7 +317,7 @@ def check_vocabulary(tokenizer: Any, config: Any) -> None:
         raise AdapterError(
             f"The tokenizer has tokens up to number {largest:,}; the model knows {rows:,}.",
             remedy="Register the tokenizer that the model was trained with.",
-            file="tokenizer.json",
+            file=file,
         )
 
 
@@ -319,20 +349,32 @@ def load_model(folder: Path, checkpoint: Checkpoint, *, settings: InferenceSetti
             folder,
             config=checkpoint.config,
             dtype=getattr(torch, settings.precision),
-            use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            **_format(checkpoint),
         ),
         folder,
         said="The weights cannot be loaded",
         remedy="Register weights and configuration of the same model.",
-        file=WEIGHTS,
+        file=checkpoint.gguf or WEIGHTS,
     )
     if told["missing_keys"]:
         raise AdapterError(
             f"The tensor {min(told['missing_keys'])} is missing ({len(told['missing_keys'])} in all).",
             remedy="Register the weights of the whole model: the missing ones would be random.",
-            file=WEIGHTS,
+            file=checkpoint.gguf or WEIGHTS,
         )
     return model.eval().to(device)
+
+
+def _format(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Which weights are read, and how: safetensors alone, or a GGUF file that is unpacked once.
+
+    Left packed, a GGUF file would be computed with kernels that are fetched by name.
+    """
+    if checkpoint.gguf is None:
+        return {"use_safetensors": True}
+    from transformers import GgufConfig
+
+    return {"gguf_file": checkpoint.gguf, "quantization_config": GgufConfig(dequantize=True)}

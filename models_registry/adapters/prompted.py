@@ -260,5 +260,6 @@ def describe(
             "prompt_tokens": prompt_tokens,
             "text_tokens": setting.text_tokens if prompts.inputs else 0,
             "preprocessing": preprocessing,
+            **({"stored_as": checkpoint.stored} if checkpoint.gguf else {}),
         },
     )

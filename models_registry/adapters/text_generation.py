@@ -8,20 +8,23 @@ from typing import Any
 
 from models_registry.adapters.base import ADAPTERS, AdapterInfo, InferenceSettings
 from models_registry.adapters.generation import Generation
+from models_registry.adapters.gguf_checkpoint import gguf_of, load_gguf_tokenizer, read_gguf_checkpoint
 from models_registry.adapters.pretrained import check_vocabulary, load_tokenizer, offline, read_checkpoint
 from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, load_prompted, pad_left
 from models_registry.adapters.prompts import KEYS, Prompts
 from models_registry.adapters.wishes import read_wishes
 
+KIND = "a causal language model"
+
 
 class TextGenerationFactory:
-    """Checks and loads checkpoints that transformers runs as causal language models."""
+    """Checks and loads checkpoints that transformers runs as causal language models, GGUF files among them."""
 
     def inspect(self, folder: Path) -> AdapterInfo:
         """What the checkpoint and its wishes declare; weights are not read.
 
         Raises:
-            AdapterError: naming file, field and remedy: another kind of model, truncated weights, GGUF, no tokenizer,
+            AdapterError: naming file, field and remedy: another kind of model, truncated weights, no tokenizer,
                 no chat template and no plain prompt, wishes that cannot be met.
         """
         return _Parts(folder).info
@@ -42,11 +45,16 @@ class _Parts:
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
         classes = dict(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-        self.checkpoint = read_checkpoint(folder, classes, kind="a causal language model")
+        gguf = gguf_of(folder)
+        if gguf is None:
+            self.checkpoint = read_checkpoint(folder, classes, kind=KIND)
+            self.tokenizer = load_tokenizer(folder)
+        else:
+            self.checkpoint = read_gguf_checkpoint(folder, gguf, classes, kind=KIND)
+            self.tokenizer = load_gguf_tokenizer(folder, gguf)
         wishes = read_wishes(folder, KEYS, required=("prompt",))
         self.generation = Generation.from_wishes(wishes)
-        self.tokenizer = load_tokenizer(folder)
-        check_vocabulary(self.tokenizer, self.checkpoint.config)
+        check_vocabulary(self.tokenizer, self.checkpoint.config, file=gguf or "tokenizer.json")
         pad_left(self.tokenizer)
         prompts = Prompts.from_wishes(wishes, image_sign=None, has_template=bool(self.tokenizer.chat_template))
         self.setting = Setting(

@@ -1,34 +1,58 @@
 """The reference multimodal model: a transformers ``PreTrainedModel`` over image, text, series and demographics.
 
-Every modality becomes tokens of one width; missing ones are masked out, so any subset can be given. A transformer
-attends over all tokens, and one head scores each finding from the class token.
+Every modality has an encoder whose tokens have one width; missing ones are masked out, so any subset can be given. A
+transformer attends over all tokens (fusion). A light head scores labels from the fused tokens; without labels the model
+is a backbone. Beside the fusion, each modality is projected into one latent space, in which the modalities of a patient
+were brought together (contrastive pretraining), and a small decoder writes a report.
 
 This module imports torch and transformers: import it inside the function that needs it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import gelu
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from models_registry.reference.decoder import ReportDecoder
+from models_registry.reference.layers import (
+    PATCH,
+    Block,
+    DemographicsEncoder,
+    ImageEncoder,
+    Projection,
+    SeriesEncoder,
+    TextEncoder,
+    split,
+)
+
 MODEL_TYPE = "auscult_fusion"
+KINDS = ("image", "text", "series", "demographics")
+"""The groups of modalities, in the order of their tokens."""
+
+HEAD = "head."
+"""The names of a head's tensors begin with it; all others are the backbone's."""
 
 
 class AuscultFusionConfig(PretrainedConfig):  # type: ignore[misc]
     """Shape of the model.
 
     Attributes:
-        labels: Findings, in the order of the head's outputs.
+        labels: What the head scores, in the order of its outputs; none for a backbone.
         image_size: Edge of the square grey image in pixels; a multiple of 16.
-        vocabulary_size, text_length: Of the word tokenizer in ``preprocessing.json``.
+        vocabulary_size, text_length, report_length: Of the word tokenizer in ``preprocessing.json``.
         series: Names of the labs and vitals series; series_length: points kept of each, the latest ones.
         categorical: Covariate -> number of categories, not counting unknown. numeric: names of numeric covariates.
+        layers, image_layers, decoder_layers: Transformer layers of the fusion, of the image encoder, and of the report
+            decoder; without the last the model writes no report.
+        lora: What ``head.safetensors`` adds to the fusion layers: ``{"rank", "alpha", "targets"}``; None for nothing.
     """
 
     model_type = MODEL_TYPE
@@ -39,28 +63,36 @@ class AuscultFusionConfig(PretrainedConfig):  # type: ignore[misc]
         image_size: int = 64,
         vocabulary_size: int = 256,
         text_length: int = 32,
+        report_length: int = 0,
         series: list[str] | None = None,
         series_length: int = 12,
         categorical: dict[str, int] | None = None,
         numeric: list[str] | None = None,
         width: int = 128,
         layers: int = 3,
+        image_layers: int = 2,
+        decoder_layers: int = 0,
         heads: int = 4,
         dropout: float = 0.0,
+        lora: dict[str, Any] | None = None,
         **rest: Any,
     ) -> None:
         self.labels = list(labels or [])
         self.image_size = image_size
         self.vocabulary_size = vocabulary_size
         self.text_length = text_length
+        self.report_length = report_length
         self.series = list(series or [])
         self.series_length = series_length
         self.categorical = dict(categorical or {})
         self.numeric = list(numeric or [])
         self.width = width
         self.layers = layers
+        self.image_layers = image_layers
+        self.decoder_layers = decoder_layers
         self.heads = heads
         self.dropout = dropout
+        self.lora = lora
         super().__init__(**rest)
 
 
@@ -70,73 +102,40 @@ class FusionOutput(ModelOutput):  # type: ignore[misc]
 
     Attributes:
         loss: Mean binary cross-entropy over the labels that are known.
-        logits: float [n, labels].
-        latent: float [n, width], the class token that the head reads: where all modalities meet.
+        logits: float [n, labels]; None for a backbone.
+        tokens: float [n, t, width], the fused tokens; the first is the class token, where all modalities meet.
+        keep: bool [n, t], which tokens count: those of modalities that the study has, and the class token.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
-    latent: Tensor | None = None
+    tokens: Tensor | None = None
+    keep: Tensor | None = None
 
 
-class ImageEncoder(nn.Module):  # type: ignore[misc]
-    """A convolutional stem that ends in a grid of tokens: four halvings, so 64 px give 4 x 4 tokens."""
-
-    def __init__(self, config: AuscultFusionConfig) -> None:
-        super().__init__()
-        widths = (1, 24, 48, 96, config.width)
-        steps: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            steps += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(8, after), nn.GELU()]
-        self.stem = nn.Sequential(*steps)
-        self.position = nn.Parameter(torch.zeros((config.image_size // 16) ** 2, config.width))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """[n, 1, size, size] -> [n, tokens, width]."""
-        tokens: Tensor = self.stem(pixels).flatten(2).transpose(1, 2) + self.position
-        return tokens
-
-
-class TextEncoder(nn.Module):  # type: ignore[misc]
-    """Word embeddings, one transformer layer, mean over the words: one token."""
+class LabelHead(nn.Module):  # type: ignore[misc]
+    """Light head: a learned query for each label attends over the fused tokens; a small perceptron scores it."""
 
     def __init__(self, config: AuscultFusionConfig) -> None:
         super().__init__()
-        self.words = nn.Embedding(config.vocabulary_size, config.width, padding_idx=0)
-        self.position = nn.Parameter(torch.zeros(config.text_length, config.width))
-        self.layer = _layer(config)
+        labels, width = len(config.labels), config.width
+        self.heads = config.heads
+        self.query = nn.Parameter(torch.empty(labels, width).normal_(std=0.02))
+        self.memory, self.hidden = nn.Linear(width, 2 * width), nn.Linear(width, width)
+        self.weight, self.bias = nn.Parameter(torch.zeros(labels, width)), nn.Parameter(torch.zeros(labels))
 
-    def forward(self, words: Tensor) -> Tensor:
-        """[n, length] of word numbers, 0 for none -> [n, 1, width]."""
-        empty = words == 0
-        empty_row = empty.all(dim=1, keepdim=True)
-        states = self.layer(self.words(words) + self.position, src_key_padding_mask=empty & ~empty_row)
-        weight = (~empty).unsqueeze(-1).to(states.dtype)
-        mean: Tensor = (states * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)
-        return mean
-
-
-class SeriesEncoder(nn.Module):  # type: ignore[misc]
-    """Each point (time before the study, value, change) through a small network; mean and maximum over the points."""
-
-    def __init__(self, config: AuscultFusionConfig) -> None:
-        super().__init__()
-        self.point = nn.Sequential(nn.Linear(3, config.width), nn.GELU(), nn.Linear(config.width, config.width))
-        self.name = nn.Parameter(torch.zeros(len(config.series), config.width))
-        self.mix = nn.Linear(2 * config.width, config.width)
-
-    def forward(self, points: Tensor, present: Tensor) -> Tensor:
-        """points [n, series, length, 3], present [n, series, length] -> [n, series, width]."""
-        states = self.point(points)
-        weight = present.unsqueeze(-1).to(states.dtype)
-        mean = (states * weight).sum(2) / weight.sum(2).clamp(min=1)
-        top = states.masked_fill(~present.unsqueeze(-1), -1e4).amax(2).clamp(min=-1e3)
-        tokens: Tensor = self.mix(torch.cat([mean, top], dim=-1)) + self.name
-        return tokens
+    def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
+        """tokens [n, t, width], keep bool [n, t] -> logits [n, labels]."""
+        key, value = (split(part, self.heads) for part in self.memory(tokens).chunk(2, dim=-1))
+        query = split(self.query.expand(len(tokens), -1, -1), self.heads).to(key.dtype)
+        seen = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=keep[:, None, None, :])
+        hidden = gelu(self.hidden(seen.transpose(1, 2).flatten(2)))
+        logits: Tensor = (hidden * self.weight).sum(-1) + self.bias
+        return logits
 
 
 class AuscultFusionModel(PreTrainedModel):  # type: ignore[misc]
-    """Scores findings from any subset of image, text, series and demographics.
+    """Scores labels from any subset of image, text, series and demographics.
 
     ``forward`` takes the tensors of :class:`models_registry.reference.preprocessing.Preprocessor` and answers a
     :class:`FusionOutput`. A study without any modality is scored from the class token alone.
@@ -149,88 +148,119 @@ class AuscultFusionModel(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.image = ImageEncoder(config)
         self.text = TextEncoder(config)
-        self.series = SeriesEncoder(config)
-        self.categories = nn.ModuleDict(
-            {name: nn.Embedding(count + 1, config.width) for name, count in config.categorical.items()}
-        )
-        self.numbers = nn.ModuleDict({name: nn.Linear(1, config.width) for name in config.numeric})
+        if config.series:
+            self.series = SeriesEncoder(config)
+        if config.categorical or config.numeric:
+            self.demographics = DemographicsEncoder(config)
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        self.kind = nn.Parameter(torch.zeros(4, config.width))
-        self.fusion = nn.ModuleList(_layer(config) for _ in range(config.layers))
+        self.kind = nn.ParameterDict({name: torch.zeros(config.width) for name in KINDS})
+        self.fusion = nn.ModuleList(Block(config.width, config.heads, config.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, len(config.labels))
+        shared = (*KINDS, "study", *(["report"] if config.report_length else []))
+        self.projections = nn.ModuleDict({name: Projection(config.width) for name in shared})
+        if config.decoder_layers:
+            self.decoder = ReportDecoder(config)
+        if config.labels:
+            self.head = LabelHead(config)
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *_: Any, **__: Any) -> AuscultFusionModel:
+        """The model of a folder, see :mod:`models_registry.reference.checkpoint`; nothing is downloaded."""
+        from models_registry.reference.checkpoint import load_model
+
+        return load_model(Path(folder))
 
     def _init_weights(self, module: nn.Module) -> None:
         """The modules keep PyTorch's own initialisation; only embeddings start smaller."""
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
 
-    def forward(
-        self,
-        pixels: Tensor,
-        has_image: Tensor,
-        words: Tensor,
-        points: Tensor,
-        has_points: Tensor,
-        categories: Tensor,
-        numbers: Tensor,
-        has_numbers: Tensor,
-        labels: Tensor | None = None,
-        **_: Any,
-    ) -> FusionOutput:
-        """See :class:`Preprocessor` for the shapes. ``labels``: float [n, labels], NaN where unknown."""
-        states, missing = self._tokens(pixels, has_image, words, points, has_points, categories, numbers, has_numbers)
+    def forward(self, labels: Tensor | None = None, **inputs: Tensor) -> FusionOutput:
+        """Fuse what the studies have, and score them where there is a head.
+
+        Args:
+            labels: float [n, labels], NaN where unknown; gives the loss.
+            inputs: ``pixels``, ``has_image``, ``words``, ``points``, ``has_points``, ``categories``, ``numbers``,
+                ``has_numbers``: shapes as :class:`Preprocessor` makes them.
+        """
+        tokens, keep = self.fuse(self.encode(inputs), self.present(inputs))
+        logits = self.head(tokens, keep) if self.config.labels else None
+        loss = None if labels is None or logits is None else binary_loss(logits, labels)
+        return FusionOutput(loss=loss, logits=logits, tokens=tokens, keep=keep)
+
+    def encode(self, inputs: dict[str, Tensor], kinds: Collection[str] = KINDS) -> dict[str, Tensor]:
+        """Tokens [n, t, width] of each group of modalities that the model reads."""
+        tokens: dict[str, Tensor] = {}
+        if "image" in kinds:
+            tokens["image"] = self.image(inputs["pixels"])
+        if "text" in kinds:
+            tokens["text"] = self.text(inputs["words"])
+        if "series" in kinds and self.config.series:
+            tokens["series"] = self.series(inputs["points"], inputs["has_points"])
+        if "demographics" in kinds and (self.config.categorical or self.config.numeric):
+            tokens["demographics"] = self.demographics(inputs["categories"], inputs["numbers"])
+        return tokens
+
+    def present(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Which tokens of :meth:`encode` the studies have, bool [n, t]."""
+        patches = (self.config.image_size // PATCH) ** 2
+        return {
+            "image": inputs["has_image"].unsqueeze(1).expand(-1, patches),
+            "text": (inputs["words"] != 0).any(dim=1, keepdim=True),
+            "series": inputs["has_points"].any(dim=2),
+            "demographics": torch.cat([inputs["categories"] != 0, inputs["has_numbers"]], dim=1),
+        }
+
+    def fuse(self, tokens: dict[str, Tensor], present: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Fused tokens [n, t, width], the class token first, and which of them count [n, t]."""
+        n = len(present["image"])
+        first = self.class_token.expand(n, -1, -1)
+        states = torch.cat([first, *(tokens[name] + self.kind[name] for name in tokens)], dim=1)
+        there = torch.ones(n, 1, dtype=torch.bool, device=states.device)
+        keep = torch.cat([there, *(present[name] for name in tokens)], dim=1)
         for layer in self.fusion:
-            states = layer(states, src_key_padding_mask=missing)
-        latent = self.norm(states[:, 0])
-        logits = self.head(latent)
-        return FusionOutput(loss=None if labels is None else _loss(logits, labels), logits=logits, latent=latent)
+            states = layer(states, keep)
+        return self.norm(states), keep
 
-    def _tokens(
-        self,
-        pixels: Tensor,
-        has_image: Tensor,
-        words: Tensor,
-        points: Tensor,
-        has_points: Tensor,
-        categories: Tensor,
-        numbers: Tensor,
-        has_numbers: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """All tokens [n, t, width], and which of them to leave out [n, t]."""
-        image = self.image(pixels) + self.kind[0]
-        parts = [self.class_token.expand(len(pixels), -1, -1), image, self.text(words) + self.kind[1]]
-        absent = [
-            torch.zeros_like(has_image).unsqueeze(1),
-            (~has_image).unsqueeze(1).expand(-1, image.shape[1]),
-            (words == 0).all(dim=1, keepdim=True),
-        ]
-        if self.config.series:
-            parts.append(self.series(points, has_points) + self.kind[2])
-            absent.append(~has_points.any(dim=2))
-        for place, name in enumerate(self.config.categorical):
-            parts.append(self.categories[name](categories[:, place : place + 1]) + self.kind[3])
-            absent.append(categories[:, place : place + 1] == 0)
-        for place, name in enumerate(self.config.numeric):
-            parts.append((self.numbers[name](numbers[:, place : place + 1]) + self.kind[3]).unsqueeze(1))
-            absent.append(~has_numbers[:, place : place + 1])
-        return torch.cat(parts, dim=1), torch.cat(absent, dim=1)
+    @staticmethod
+    def places(tokens: dict[str, Tensor]) -> dict[str, slice]:
+        """Where the tokens of each group of modalities stand among the fused ones, behind the class token."""
+        found, start = {}, 1
+        for name, values in tokens.items():
+            found[name] = slice(start, start + values.shape[1])
+            start += values.shape[1]
+        return found
 
+    def embed(self, kind: str, inputs: dict[str, Tensor]) -> Tensor:
+        """Vectors of length 1 in the shared latent space, float32 [n, width].
 
-def _layer(config: AuscultFusionConfig) -> nn.TransformerEncoderLayer:
-    return nn.TransformerEncoderLayer(
-        d_model=config.width,
-        nhead=config.heads,
-        dim_feedforward=2 * config.width,
-        dropout=config.dropout,
-        activation="gelu",
-        batch_first=True,
-        norm_first=True,
-    )
+        Args:
+            kind: One of :data:`KINDS`, or ``study`` for all modalities fused.
+        """
+        if kind == "study":
+            tokens, keep = self.fuse(self.encode(inputs), self.present(inputs))
+            return self.project("study", tokens[:, :1], keep[:, :1])
+        return self.project(kind, self.encode(inputs, {kind})[kind], self.present(inputs)[kind])
+
+    def project(self, name: str, tokens: Tensor, present: Tensor) -> Tensor:
+        """Tokens of a modality as one vector of length 1 in the shared latent space."""
+        vectors: Tensor = self.projections[name](tokens, present)
+        return vectors
+
+    def adapted_linears(self) -> list[str]:
+        """Names of the linear maps of the fusion layers that low-rank additions belong to; none without them."""
+        targets = (self.config.lora or {}).get("targets", [])
+        return [f"fusion.{place}.{name}" for place in range(len(self.fusion)) for name in targets]
+
+    def write_reports(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Word numbers of a report of each study, int64 [n, report_length], 0 after its end."""
+        written: Tensor = self.decoder.write(*self.fuse(self.encode(inputs), self.present(inputs)))
+        return written
 
 
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+def binary_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean binary cross-entropy over the known labels."""
     known = ~torch.isnan(labels)
     losses = nn.functional.binary_cross_entropy_with_logits(logits, labels.nan_to_num(0.0), reduction="none")
     total: Tensor = (losses * known).sum() / known.sum().clamp(min=1)

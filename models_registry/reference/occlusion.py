@@ -22,6 +22,12 @@ def modality_groups(preprocess: Preprocessor) -> dict[str, tuple[str, ...]]:
     return groups
 
 
+def embedded_kind(modality: str) -> str:
+    """The group whose encoder embeds a modality: ``series.crp`` is embedded as a series that stands alone."""
+    head = modality.partition(".")[0]
+    return head if head in {"image", "text", "series", "study"} else "demographics"
+
+
 def has_modality(preprocess: Preprocessor, arrays: Arrays, modality: str) -> Bools:
     """Which of n studies the model sees this modality of, bool [n].
 

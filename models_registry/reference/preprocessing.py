@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from models_registry.cohorts.schema import StudyBatch
 
 FILE = "preprocessing.json"
 WORD = re.compile(r"[a-z]+|[0-9]+")
+REPORT_WORD = re.compile(r"[a-z]+|[0-9]+|[.,:;]")
+LARGEST_VOCABULARY = 8000
 UNKNOWN_WORD = 1
 FIRST_WORD = 2
 HOURS = 72.0
@@ -32,7 +35,10 @@ class Preprocessor:
 
     Attributes:
         text: Name of the text field that the model reads; never a report, which would tell the findings.
-        vocabulary: Words in the order of their numbers, which begin at 2 (0 is no word, 1 an unknown one).
+        report: Name of the text field that the decoder learned to write; empty where there was none. It is never read
+            when a study is scored.
+        vocabulary: Words of both in the order of their numbers, which begin at 2 (0 is no word, 1 an unknown one);
+            punctuation of reports is among them.
         series: Name -> mean and standard deviation of its values in training.
         categorical: Covariate -> its categories in the order of their numbers, which begin at 1 (0 is unknown).
         numeric: Covariate -> mean, standard deviation, and the lowest and highest value that is believed.
@@ -41,6 +47,8 @@ class Preprocessor:
     image_size: int
     text: str
     text_length: int
+    report: str
+    report_length: int
     vocabulary: tuple[str, ...]
     series: dict[str, tuple[float, float]]
     series_length: int
@@ -59,10 +67,12 @@ class Preprocessor:
 
     @classmethod
     def learn(
-        cls, batches: Iterable[StudyBatch], *, image_size: int, text: str, series: Sequence[str],
-        categorical: Sequence[str], numeric: Sequence[str], text_length: int = 32, series_length: int = 12,
+        cls, batches: Iterable[StudyBatch], *, image_size: int, text: str, report: str, series: Sequence[str],
+        categorical: Sequence[str], numeric: Sequence[str], text_length: int = 32, report_length: int = 48,
+        series_length: int = 12,
     ) -> Preprocessor:  # fmt: skip
-        """Collect words, categories and scales from training batches. Words seen once are left out.
+        """Collect words, categories and scales from training batches. Words seen once are left out, and so are the
+        rarest of more than 8,000.
 
         Names are kept in alphabetical order: it is their place that the model learns, and JSON files do not
         promise any other order.
@@ -72,7 +82,10 @@ class Preprocessor:
         categories: dict[str, set[str]] = {name: set() for name in categorical}
         values: dict[str, list[float]] = {name: [] for name in (*series, *numeric)}
         for batch in batches:
-            words.update(word for note in batch.texts.get(text, []) if note for word in WORD.findall(note.lower()))
+            for name, pattern in ((text, WORD), (report, REPORT_WORD)):
+                words.update(
+                    word for note in batch.texts.get(name, []) if note for word in pattern.findall(note.lower())
+                )
             for name in categorical:
                 categories[name] |= {str(value) for value in batch.covariates.get(name, []) if value is not None}
             for name in numeric:
@@ -84,7 +97,9 @@ class Preprocessor:
             image_size=image_size,
             text=text,
             text_length=text_length,
-            vocabulary=tuple(sorted(word for word, count in words.items() if count > 1)),
+            report=report,
+            report_length=report_length if report else 0,
+            vocabulary=_vocabulary(words),
             series={name: _scale(values[name]) for name in series},
             series_length=series_length,
             categorical={name: tuple(sorted(categories[name])) for name in categorical},
@@ -126,23 +141,32 @@ class Preprocessor:
             ) from error
 
     def _images(self, batch: StudyBatch) -> Arrays:
-        size = self.image_size
-        pixels = np.zeros((len(batch), 1, size, size), np.float32)
-        present = np.zeros(len(batch), bool)
-        for place, image in enumerate(batch.images):
-            if image is not None:
-                pixels[place, 0] = (_grey(image, size) - 127.5) / 64.0
-                present[place] = True
-        return {"pixels": pixels, "has_image": present}
+        present = np.array([image is not None for image in batch.images], bool)
+        return {"pixels": scaled_pixels(grey_pixels(batch, self.image_size), present), "has_image": present}
 
     def _words(self, batch: StudyBatch) -> Arrays:
-        numbers = {word: place for place, word in enumerate(self.vocabulary, start=FIRST_WORD)}
-        found = np.zeros((len(batch), self.text_length), np.int64)
-        for place, note in enumerate(batch.texts.get(self.text, [None] * len(batch))):
-            known = [numbers.get(word, UNKNOWN_WORD) for word in WORD.findall((note or "").lower())]
-            known = known[: self.text_length]
+        return {"words": self._numbers(batch.texts.get(self.text, [None] * len(batch)), WORD, self.text_length)}
+
+    def read_reports(self, batch: StudyBatch) -> npt.NDArray[np.int64]:
+        """Word numbers of the reports of a training batch, int64 [n, report_length]; all 0 where there is none."""
+        return self._numbers(batch.texts.get(self.report, [None] * len(batch)), REPORT_WORD, self.report_length)
+
+    def spell(self, words: npt.NDArray[np.int64]) -> str:
+        """Word numbers as a text: sentences begin with a capital, and nothing stands before a full stop."""
+        said = [self.vocabulary[word - FIRST_WORD] for word in words.tolist() if word >= FIRST_WORD]
+        text = "".join(word if word in ".,:;" else f" {word}" for word in said).strip()
+        return re.sub(r"(^|\. )([a-z])", lambda found: found[1] + found[2].upper(), text)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {word: place for place, word in enumerate(self.vocabulary, start=FIRST_WORD)}
+
+    def _numbers(self, notes: Sequence[str | None], pattern: re.Pattern[str], length: int) -> npt.NDArray[np.int64]:
+        found = np.zeros((len(notes), length), np.int64)
+        for place, note in enumerate(notes):
+            known = [self._places.get(word, UNKNOWN_WORD) for word in pattern.findall((note or "").lower())][:length]
             found[place, : len(known)] = known
-        return {"words": found}
+        return found
 
     def _points(self, batch: StudyBatch) -> Arrays:
         points = np.zeros((len(batch), len(self.series), self.series_length, 3), np.float32)
@@ -175,6 +199,11 @@ class Preprocessor:
         return {"categories": categories, "numbers": numbers, "has_numbers": present}
 
 
+def _vocabulary(words: Counter[str]) -> tuple[str, ...]:
+    often = sorted((word for word, count in words.items() if count > 1), key=lambda word: (-words[word], word))
+    return tuple(sorted(often[:LARGEST_VOCABULARY]))
+
+
 def _scale(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation; 0 and 1 where there is nothing to scale by."""
     finite = np.asarray([value for value in values if np.isfinite(value)])
@@ -183,11 +212,27 @@ def _scale(values: Sequence[float]) -> tuple[float, float]:
     return float(finite.mean()), float(finite.std()) or 1.0
 
 
-def _grey(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.float32]:
+def grey_pixels(batch: StudyBatch, size: int) -> npt.NDArray[np.uint8]:
+    """The pictures of a batch, uint8 [n, 1, size, size]; 0 where there is none."""
+    pixels = np.zeros((len(batch), 1, size, size), np.uint8)
+    for place, image in enumerate(batch.images):
+        if image is not None:
+            pixels[place, 0] = _grey(image, size)
+    return pixels
+
+
+def scaled_pixels(pixels: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Grey values as the model takes them, about -2 to 2; exactly 0 for a study without a picture."""
+    scaled = (pixels.astype(np.float32) - 127.5) / 64.0
+    scaled[~present] = 0.0
+    return scaled
+
+
+def _grey(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     """One channel, ``size`` by ``size``. A picture that has this size already is taken as it is."""
     if image.ndim == 2 and image.shape == (size, size):
-        return image.astype(np.float32)
+        return image
     from PIL import Image
 
     picture = Image.fromarray(image).convert("L").resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(picture, np.float32)
+    return np.asarray(picture, np.uint8)

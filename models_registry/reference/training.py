@@ -1,108 +1,50 @@
-"""Trains the reference model on a registered cohort.
+"""Trains the reference model on a registered cohort: a backbone, a head on one, or both.
 
-Equal cohort, settings, machine and number of threads give equal bytes: every draw is seeded, torch's deterministic
-algorithms are on, and the number of threads is part of the settings. Another processor may round differently.
+Equal cohort, backbone, settings, machine and number of threads give equal bytes: every draw is seeded, torch's
+deterministic algorithms are on, and the number of threads is part of the settings. Another processor may round
+differently.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import AdapterError, CohortError
+from core.digests import folder_manifest, manifest_digest, sha256_file
+from core.errors import AdapterError
 from models_registry.cohorts import CohortReader, open_cohort
-from models_registry.cohorts.schema import ColumnRole, StudyBatch, role_of
-from models_registry.reference.preprocessing import Arrays, Preprocessor
+from models_registry.reference.cards import write_card
+from models_registry.reference.checkpoint import (
+    BACKBONE,
+    CARD,
+    THRESHOLDS,
+    TRAINING,
+    load_model,
+    write_backbone_weights,
+    write_head_weights,
+    write_json,
+)
+from models_registry.reference.heads import FittedHead, fit_head, score
+from models_registry.reference.preprocessing import Preprocessor
+from models_registry.reference.pretraining import build_backbone, pretrain
+from models_registry.reference.settings import TrainingResult, TrainingSettings
+from models_registry.reference.studies import Progress, Studies, labels_of, read_studies
 
-Progress = Callable[[float, str], None]
-THRESHOLDS = "thresholds.json"
-MEASURED_BATCH = 256
+__all__ = ["RECIPE", "TrainingResult", "TrainingSettings", "train_reference"]
 
+RECIPE = "2"
+"""Raised whenever equal settings would give other weights, so that an older training is not taken for an equal one."""
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """Everything besides the cohort that decides the weights.
-
-    Attributes:
-        validation_share: Of the patients, by a hash of their id: for thresholds and figures, never for the weights.
-        sensitivity: Each finding's threshold is the score that reaches this sensitivity on the validation patients.
-        modality_dropout: Chance that a study is shown without its image, text, series or demographics.
-        threads: Of torch; part of the settings because sums are rounded in another order with another number.
-    """
-
-    epochs: int = 5
-    batch_size: int = 64
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.02
-    width: int = 128
-    layers: int = 3
-    image_size: int = 64
-    text: str = "indication"
-    categorical: tuple[str, ...] = ("sex", "view")
-    numeric: tuple[str, ...] = ("age",)
-    validation_share: float = 0.15
-    sensitivity: float = 0.85
-    modality_dropout: float = 0.1
-    threads: int = 2
-    seed: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"categorical": list(self.categorical), "numeric": list(self.numeric)}
-
-    @classmethod
-    def from_dict(cls, body: dict[str, Any]) -> TrainingSettings:
-        """Settings from JSON; what is left out keeps its default.
-
-        Raises:
-            AdapterError: for a setting that does not exist; the known ones are listed.
-        """
-        known = {item.name for item in fields(cls)}
-        if unknown := sorted(set(body) - known):
-            raise AdapterError(
-                f"There is no training setting called {', '.join(unknown)}.",
-                remedy=f"Use some of: {', '.join(sorted(known))}.",
-            )
-        values = dict(body)
-        for name in ("categorical", "numeric"):
-            if name in values:
-                values[name] = tuple(values[name])
-        return cls(**values)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """What a training led to. ``auroc`` is on the validation patients; None where a finding has one class there."""
-
-    parameters: int
-    seconds: float
-    epochs: int
-    n_training: int
-    n_validation: int
-    auroc: dict[str, float | None]
-    thresholds: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Studies:
-    """Decoded studies of some patients, in memory: arrays of the preprocessor and labels (NaN where unknown)."""
-
-    arrays: Arrays
-    labels: npt.NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.labels)
+READ, PRETRAINED = 0.1, 0.8
+"""How far a training is when the cohort has been read, and when the backbone has been pretrained."""
 
 
 def train_reference(
@@ -110,43 +52,160 @@ def train_reference(
     *,
     settings: TrainingSettings,
     destination: Path,
+    backbone: Path | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Train on the registered cohort in ``folder`` and write a checkpoint to ``destination``.
 
-    The checkpoint is a folder: ``config.json``, ``model.safetensors``, ``preprocessing.json``, ``thresholds.json``
-    and a model card ``README.md``. Nothing is written before the training is complete.
+    The checkpoint is a folder, see :mod:`models_registry.reference.checkpoint`. It appears when it is complete.
+
+    Args:
+        backbone: The checkpoint that a head is put on; given where ``settings.kind`` is head, and nowhere else.
 
     Raises:
-        CohortError: the cohort has no labels, or no patient for training or validation.
-        AdapterError: the training was stopped.
+        CohortError: the cohort lacks a label to learn, or has no patient for training or validation.
+        AdapterError: the training was stopped; a backbone is missing, not wanted, or none.
     """
     started = time.monotonic()
-    tell = progress or (lambda _share, _message: None)
-    reader = open_cohort(folder)
-    labels = [name.partition(".")[2] for name in reader.manifest.columns if role_of(name) is ColumnRole.LABEL]
-    if not labels:
-        raise CohortError(
-            "The cohort has no label to learn.", remedy="Add columns named label.<finding>.", file=folder.name
-        )
-    preprocess, training, validation = _read(reader, labels, settings, tell)
-    with _reproducible(settings):
-        model = _build(preprocess, labels, settings)
-        _fit(model, training, settings, tell, should_stop)
-        scores = _scores(model, validation)
-    thresholds = {label: _threshold(scores[:, k], validation.labels[:, k], settings) for k, label in enumerate(labels)}
-    result = TrainingResult(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        seconds=round(time.monotonic() - started, 1),
-        epochs=settings.epochs,
-        n_training=len(training),
-        n_validation=len(validation),
-        auroc={label: _auroc(scores[:, k], validation.labels[:, k]) for k, label in enumerate(labels)},
-        thresholds=thresholds,
+    training = _Training(
+        reader=open_cohort(folder), settings=settings, given=backbone, tell=_stoppable(progress, should_stop)
     )
-    _write(model, preprocess, result, settings, reader, destination)
-    return result
+    partial = destination.with_name(destination.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with _reproducible(settings):
+            result = training.run(partial)
+        partial.rename(destination)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return replace(result, seconds=round(time.monotonic() - started, 1))
+
+
+class _Training:
+    """One training, from the cohort to the folder of the checkpoint."""
+
+    def __init__(self, *, reader: CohortReader, settings: TrainingSettings, given: Path | None, tell: Progress) -> None:
+        if (settings.kind == "head") != (given is not None):
+            raise AdapterError(
+                "A head is put on a backbone, and nothing else is.",
+                remedy="Give a backbone for a training of the kind head, and none for another kind.",
+            )
+        self.reader, self.settings, self.given, self.tell = reader, settings, given, tell
+        self.labels = [] if settings.kind == "backbone" else labels_of(reader, settings.labels)
+
+    def run(self, folder: Path) -> TrainingResult:
+        """Train and write; the seconds are for the caller to fill."""
+        preprocess = None if self.given is None else Preprocessor.load(self.given)
+        preprocess, training, validation = read_studies(
+            self.reader,
+            labels=self.labels,
+            settings=self.settings,
+            preprocess=preprocess,
+            tell=lambda share, message: self.tell(READ * share, message),
+        )
+        model, losses = self._backbone(preprocess, training)
+        head = self._head(model, training)
+        whole = head.model if head else model
+        scores = score(whole, validation) if head else np.zeros((len(validation), 0))
+        truth, named = validation.labels, list(enumerate(self.labels))
+        folder.mkdir(parents=True)
+        result = TrainingResult(
+            parameters=_size(whole),
+            trained=head.trained if head and self.given else _size(whole),
+            seconds=0.0,
+            epochs=self.settings.head_epochs if self.given else self.settings.epochs,
+            n_training=len(training),
+            n_validation=len(validation),
+            auroc={label: _auroc(scores[:, k], truth[:, k]) for k, label in named},
+            thresholds={label: _threshold(scores[:, k], truth[:, k], self.settings) for k, label in named},
+            losses=losses,
+            backbone_digest=self._write_weights(model, head, folder),
+        )
+        self._describe(whole, preprocess, result, folder)
+        return result
+
+    def _backbone(self, preprocess: Preprocessor, data: Studies) -> tuple[Any, dict[str, float]]:
+        """The backbone that was given, or one that is pretrained now, with its losses."""
+        if self.given is not None:
+            model = load_model(self.given)
+            if model.config.labels:
+                raise AdapterError(
+                    "A head is put on a backbone, and this checkpoint has a head already.",
+                    remedy="Give the backbone itself: a version that a training of the kind backbone made.",
+                )
+            return model, {}
+        model = build_backbone(preprocess, self.settings)
+        end = 1.0 if self.settings.kind == "backbone" else PRETRAINED
+        losses = pretrain(
+            model, data, self.settings, tell=lambda share, message: self.tell(READ + (end - READ) * share, message)
+        )
+        return model, losses
+
+    def _head(self, model: Any, data: Studies) -> FittedHead | None:
+        if not self.labels:
+            return None
+        start = READ if self.given else PRETRAINED
+        return fit_head(
+            model,
+            self.labels,
+            data,
+            self.settings,
+            tell=lambda share, message: self.tell(start + (1 - start) * share, message),
+        )
+
+    def _write_weights(self, model: Any, head: FittedHead | None, folder: Path) -> str:
+        """The files of weights; returns the digest of the backbone's, whose bytes stay those of the one given."""
+        if head is not None:
+            write_head_weights(head.model, head.additions, folder)
+        if head is not None and self.settings.method == "full":
+            return write_backbone_weights(head.model, folder)
+        if self.given is None:
+            return write_backbone_weights(model, folder)
+        shutil.copyfile(self.given / BACKBONE, folder / BACKBONE)
+        return sha256_file(folder / BACKBONE)
+
+    def _describe(self, whole: Any, preprocess: Preprocessor, result: TrainingResult, folder: Path) -> None:
+        """Everything but the weights. Nothing in it depends on when or where it was trained."""
+        cohort = manifest_digest(folder_manifest(self.reader.folder))
+        built_on = sha256_file(self.given / BACKBONE) if self.given else ""
+        whole.config.save_pretrained(folder)
+        preprocess.save(folder)
+        if self.labels:
+            source = (
+                f"sensitivity {self.settings.sensitivity} on {result.n_validation} validation studies of other patients"
+            )
+            write_json(folder / THRESHOLDS, {"source": source, "values": result.thresholds})
+        write_json(
+            folder / TRAINING,
+            {
+                "settings": self.settings.to_dict(),
+                "cohort_digest": cohort,
+                "cohort_source_digest": self.reader.manifest.source_digest,
+                "built_on": built_on,
+                "n_training": result.n_training,
+                "n_validation": result.n_validation,
+                "parameters_trained": result.trained,
+                "losses": result.losses,
+                "auroc_validation": result.auroc,
+            },
+        )
+        card = write_card(
+            result=result, preprocess=preprocess, settings=self.settings, cohort_digest=cohort, built_on=built_on
+        )
+        (folder / CARD).write_text(card)
+
+
+def _stoppable(progress: Progress | None, should_stop: Callable[[], bool]) -> Progress:
+    """Progress that raises as soon as the training is to stop: it is told at every step."""
+
+    def tell(share: float, message: str) -> None:
+        if should_stop():
+            raise AdapterError("The training was stopped.", remedy="Request it again.")
+        if progress is not None:
+            progress(share, message)
+
+    return tell
 
 
 @contextmanager
@@ -169,118 +228,8 @@ def _reproducible(settings: TrainingSettings) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def in_validation(patient: str, share: float) -> bool:
-    """Whether a patient is kept for validation: by a hash of the id, so that the same patient always is."""
-    return int.from_bytes(hashlib.sha256(f"validation {patient}".encode()).digest()[:8], "big") < share * 2**64
-
-
-def _read(
-    reader: CohortReader, labels: list[str], settings: TrainingSettings, tell: Progress
-) -> tuple[Preprocessor, _Studies, _Studies]:
-    """Decode the cohort once, learn the preprocessing from the training patients, and split by patient."""
-    batches: list[tuple[StudyBatch, npt.NDArray[np.float32]]] = []
-    for place, shard in enumerate(reader.shards):
-        tell(0.2 * place / len(reader.shards), "Reading the cohort")
-        reference, start = reader.reference(shard), 0
-        truth = np.stack([reference.labels[label] for label in labels], axis=1).astype(np.float32)
-        truth[truth < 0] = np.nan
-        for batch in reader.batches(shard, batch_size=MEASURED_BATCH):
-            batches.append((batch, truth[start : start + len(batch)]))
-            start += len(batch)
-    kept = [np.array([in_validation(p, settings.validation_share) for p in batch.patient_ids]) for batch, _ in batches]
-    preprocess = Preprocessor.learn(
-        (batch for batch, _ in batches),
-        image_size=settings.image_size,
-        text=settings.text,
-        series=[name.partition(".")[2] for name in reader.manifest.columns if role_of(name) is ColumnRole.SERIES],
-        categorical=[name for name in settings.categorical if name in reader.manifest.columns],
-        numeric=[name for name in settings.numeric if name in reader.manifest.columns],
-    )
-    made = [preprocess(batch) for batch, _ in batches]
-    arrays = {name: np.concatenate([item[name] for item in made]) for name in made[0]}
-    truth, aside = np.concatenate([truth for _, truth in batches]), np.concatenate(kept)
-    parts = [_Studies(arrays={k: v[rows] for k, v in arrays.items()}, labels=truth[rows]) for rows in (~aside, aside)]
-    if not len(parts[0]) or not len(parts[1]):
-        raise CohortError("There are too few patients to train on.", remedy="Give at least a few hundred patients.")
-    return preprocess, parts[0], parts[1]
-
-
-def _build(preprocess: Preprocessor, labels: list[str], settings: TrainingSettings) -> Any:
-    from models_registry.reference.model import AuscultFusionConfig, AuscultFusionModel
-
-    config = AuscultFusionConfig(
-        labels=labels,
-        image_size=settings.image_size,
-        vocabulary_size=len(preprocess.vocabulary) + 2,
-        text_length=preprocess.text_length,
-        series=list(preprocess.series),
-        series_length=preprocess.series_length,
-        categorical={name: len(values) for name, values in preprocess.categorical.items()},
-        numeric=list(preprocess.numeric),
-        width=settings.width,
-        layers=settings.layers,
-    )
-    return AuscultFusionModel(config)
-
-
-def _fit(
-    model: Any, data: _Studies, settings: TrainingSettings, tell: Progress, should_stop: Callable[[], bool]
-) -> None:
-    """AdamW with a one-cycle learning rate; one pass over the data in a new order for each epoch."""
-    import torch
-
-    rng = np.random.default_rng(settings.seed)
-    steps = -(-len(data) // settings.batch_size)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=settings.learning_rate, total_steps=steps * settings.epochs, pct_start=0.2
-    )
-    model.train()
-    for epoch in range(settings.epochs):
-        for step, rows in enumerate(np.array_split(rng.permutation(len(data)), steps)):
-            if should_stop():
-                raise AdapterError("The training was stopped.", remedy="Request it again.")
-            batch = _tensors({name: values[rows] for name, values in data.arrays.items()})
-            _drop_modalities(batch, settings.modality_dropout, rng)
-            loss = model(**batch, labels=torch.from_numpy(data.labels[rows])).loss
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            tell(0.2 + 0.78 * (epoch + step / steps) / settings.epochs, f"Epoch {epoch + 1} of {settings.epochs}")
-    model.eval()
-
-
-def _drop_modalities(batch: dict[str, Any], chance: float, rng: np.random.Generator) -> None:
-    """Hide whole modalities of some studies, so that the model learns to do without any of them."""
-    import torch
-
-    n = len(batch["pixels"])
-    hide = {name: torch.from_numpy(rng.random(n) < chance) for name in ("image", "text", "series", "people")}
-    batch["has_image"] = batch["has_image"] & ~hide["image"]
-    batch["words"] = batch["words"].masked_fill(hide["text"].unsqueeze(1), 0)
-    batch["has_points"] = batch["has_points"] & ~hide["series"][:, None, None]
-    batch["categories"] = batch["categories"].masked_fill(hide["people"].unsqueeze(1), 0)
-    batch["has_numbers"] = batch["has_numbers"] & ~hide["people"].unsqueeze(1)
-
-
-def _tensors(arrays: Arrays) -> dict[str, Any]:
-    import torch
-
-    return {name: torch.from_numpy(values) for name, values in arrays.items()}
-
-
-def _scores(model: Any, data: _Studies) -> npt.NDArray[np.float64]:
-    import torch
-
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(data), MEASURED_BATCH):
-            rows = slice(start, start + MEASURED_BATCH)
-            logits = model(**_tensors({name: values[rows] for name, values in data.arrays.items()})).logits
-            found.append(torch.sigmoid(logits).double().numpy())
-    return np.concatenate(found)
+def _size(model: Any) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _threshold(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.float32], settings: TrainingSettings) -> float:
@@ -301,54 +250,3 @@ def _auroc(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.float32]) -> f
     if not n1 or not n0:
         return None
     return round(float((ranks[hits].sum() - n1 * (n1 + 1) / 2) / (n1 * n0)), 4)
-
-
-def _write(
-    model: Any, preprocess: Preprocessor, result: TrainingResult, settings: TrainingSettings, reader: CohortReader,
-    destination: Path,
-) -> None:  # fmt: skip
-    destination.mkdir(parents=True)
-    model.save_pretrained(destination)
-    preprocess.save(destination)
-    thresholds = {
-        "source": f"sensitivity {settings.sensitivity} on {result.n_validation} validation studies of other patients",
-        "values": result.thresholds,
-    }
-    (destination / THRESHOLDS).write_text(json.dumps(thresholds, indent=1, sort_keys=True) + "\n")
-    (destination / "training.json").write_text(
-        json.dumps(
-            {
-                "settings": settings.to_dict(),
-                "cohort_source_digest": reader.manifest.source_digest,
-                "n_training": result.n_training,
-                "n_validation": result.n_validation,
-                "auroc_validation": result.auroc,
-            },
-            indent=1,
-            sort_keys=True,
-        )
-        + "\n"
-    )
-    (destination / "README.md").write_text(_card(result, preprocess))
-
-
-def _card(result: TrainingResult, preprocess: Preprocessor) -> str:
-    rows = "\n".join(
-        f"| {label} | {'-' if area is None else f'{area:.3f}'} | {result.thresholds[label]:.3f} |"
-        for label, area in result.auroc.items()
-    )
-    return f"""---
-library_name: transformers
-license: apache-2.0
----
-# Auscult reference multimodal model
-{result.parameters:,} parameters. Reads {", ".join(preprocess.modalities)}; any of them may be missing.
-Trained on {result.n_training:,} studies for {result.epochs} epochs;
-validated on {result.n_validation:,} of other patients.
-
-| Finding | AUROC (validation) | Threshold |
-|---|---|---|
-{rows}
-
-A test subject of the Auscult platform. Not a medical device.
-"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -10,35 +10,55 @@ from core import ledger
 from core.errors import ConflictError
 from core.models import User
 from models_registry.access import check_may_train
-from models_registry.models import AISystem, CohortVersion, TrainingJob
+from models_registry.models import AISystem, CohortVersion, ModelVersion, SystemKind, TrainingJob, VersionStatus
+
+if TYPE_CHECKING:
+    from models_registry.reference.training import TrainingSettings
+
+ENDED = frozenset({VersionStatus.REJECTED, VersionStatus.VOID, VersionStatus.RETIRED})
+"""States of a backbone on which no head is put any more."""
 
 
 @transaction.atomic
 def request_training(
-    *, system: AISystem, version_label: str, cohort: CohortVersion, settings: dict[str, Any], by: User
+    *,
+    system: AISystem,
+    version_label: str,
+    cohort: CohortVersion,
+    settings: dict[str, Any],
+    backbone: ModelVersion | None = None,
+    by: User,
 ) -> TrainingJob:
     """Ask a worker to train the reference model and to register the result as a version of ``system``.
 
     Args:
-        settings: Fields of ``models_registry.reference.training.TrainingSettings``; unknown ones are refused.
+        settings: Fields of ``models_registry.reference.training.TrainingSettings``; unknown ones are refused. Their
+            ``kind`` says whether a backbone is pretrained (``backbone``), a head is put on one (``head``), or both in
+            one go (``joint``, the default).
+        backbone: The version that a head is put on; given for a head, and for nothing else.
 
     Raises:
         DeniedError: ``by`` is no ML engineer.
-        ConflictError: the label is empty, taken, or being trained already.
+        AdapterError: a setting is unknown or has a value that it cannot have.
+        ConflictError: the label is empty, taken, or being trained already; the system is of the wrong kind; the
+            backbone is missing, not wanted, or no backbone of this platform.
     """
     from models_registry.reference.training import TrainingSettings
 
     check_may_train(by)
-    complete = TrainingSettings.from_dict(settings).to_dict()
+    wanted = TrainingSettings.from_dict(settings)
     version_label = version_label.strip()
-    if not version_label:
-        raise ConflictError("A version needs a label.", remedy="Name it, for example 2.1.0.")
-    if system.versions.filter(label=version_label).exists():
-        raise ConflictError(f"{system.name} already has a version {version_label}.", remedy="Choose another label.")
-    if system.trainings.filter(version_label=version_label, status__in=["queued", "running"]).exists():
-        raise ConflictError(f"{version_label} is being trained already.", remedy="Wait for that training to end.")
+    _check_label(system, version_label)
+    _check_kind(system, wanted)
+    _check_backbone(wanted, backbone)
+    complete = wanted.to_dict()
     job = TrainingJob.objects.create(
-        system=system, version_label=version_label, cohort=cohort, settings=complete, requested_by=by
+        system=system,
+        version_label=version_label,
+        cohort=cohort,
+        backbone=backbone,
+        settings=complete,
+        requested_by=by,
     )
     ledger.record(
         actor=by.username,
@@ -48,6 +68,7 @@ def request_training(
             "system": system.slug,
             "label": version_label,
             "cohort": cohort.digest,
+            "backbone": backbone.digest if backbone else "",
             "settings": complete,
         },
     )
@@ -55,3 +76,42 @@ def request_training(
 
     tasks.train.delay_on_commit(job.pk)
     return job
+
+
+def _check_label(system: AISystem, label: str) -> None:
+    if not label:
+        raise ConflictError("A version needs a label.", remedy="Name it, for example 2.1.0.")
+    if system.versions.filter(label=label).exists():
+        raise ConflictError(f"{system.name} already has a version {label}.", remedy="Choose another label.")
+    if system.trainings.filter(version_label=label, status__in=["queued", "running"]).exists():
+        raise ConflictError(f"{label} is being trained already.", remedy="Wait for that training to end.")
+
+
+def _check_kind(system: AISystem, wanted: TrainingSettings) -> None:
+    """Backbones are versions of backbone systems, and of nothing else."""
+    if (wanted.kind == "backbone") != (system.kind == SystemKind.BACKBONE):
+        raise ConflictError(
+            f"{system.name} is registered as {SystemKind(system.kind).label.lower()};"
+            f" a training of the kind {wanted.kind} does not make a version of one.",
+            remedy="Train a backbone for a system of the kind backbone, and a head or a joint model for an AI system.",
+        )
+
+
+def _check_backbone(wanted: TrainingSettings, backbone: ModelVersion | None) -> None:
+    if (wanted.kind == "head") != (backbone is not None):
+        raise ConflictError(
+            "A head is put on a backbone, and no other training is.",
+            remedy="Choose a backbone for a training of the kind head, and none for another kind.",
+        )
+    if backbone is None:
+        return
+    if backbone.adapter != "fusion" or backbone.config.get("labels"):
+        raise ConflictError(
+            f"{backbone} is no backbone that this platform can put a head on.",
+            remedy="Choose a version of the reference backbone, without labels of its own.",
+        )
+    if backbone.status in ENDED:
+        raise ConflictError(
+            f"{backbone} is {VersionStatus(backbone.status).label.lower()}: nothing is built on it any more.",
+            remedy="Choose another version of the backbone.",
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,11 @@ from models_registry.cohorts import convert_cohort, open_cohort
 from models_registry.cohorts.schema import StudyBatch
 from models_registry.reference.training import TrainingResult, TrainingSettings, train_reference
 from synthetic.simulator import SimulatorSettings, simulate_cohort
-from tests.adapters import models_clip, models_g2, models_g3
+from tests.adapters import models_clip, models_g2, models_g3, models_gguf, models_qwen
 
-SMALL = TrainingSettings(epochs=4, width=64, layers=2, validation_share=0.25, threads=1)
+SMALL = TrainingSettings(
+    epochs=6, head_epochs=8, batch_size=32, width=64, layers=2, image_layers=1, validation_share=0.25, threads=1
+)
 
 SAVERS: dict[str, Callable[[Path], object]] = {
     "clip": models_clip.save_clip,
@@ -28,22 +30,39 @@ SAVERS: dict[str, Callable[[Path], object]] = {
     "vision_encoder_decoder": models_g2.save_vision_encoder_decoder,
     "image_text_to_text": models_g2.save_llava,
     "gemma": models_g2.save_gemma,
+    "qwen2_vl": models_qwen.save_qwen2_vl,
+    "qwen2_5_vl": models_qwen.save_qwen2_5_vl,
     "text_generation": models_g2.save_text_generation,
+    "gguf": models_gguf.save_gguf,
     "torch_export": models_g3.save_torch_export,
     "onnx": models_g3.save_onnx_classifier,
 }
 """How a tiny model of a kind is saved into an empty folder."""
 
 ADAPTER_FIXTURES: dict[str, str] = {name: name for name in ("fusion", "recorded", *SAVERS, "endpoint")}
-ADAPTER_FIXTURES |= {"siglip": "clip", "pair": "clip", "gemma": "image_text_to_text"}
+ADAPTER_FIXTURES |= {"fusion_backbone": "fusion", "fusion_lora": "fusion"}
+ADAPTER_FIXTURES |= {"siglip": "clip", "pair": "clip", "gguf": "text_generation"}
+ADAPTER_FIXTURES |= dict.fromkeys(("gemma", "qwen2_vl", "qwen2_5_vl"), "image_text_to_text")
 """Every kind of model that the contract tries, with the key of its adapter. A kind without an entry in ``SAVERS``
 has a fixture ``<kind>_folder``."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Tiny models are no faster with more, and many times slower where another process wants the same cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
+    """A backbone, and heads on it: one that was fitted alone, and one with low-rank additions."""
+
     cohort: Path
+    backbone: Path
     checkpoint: Path
+    lora: Path
     result: TrainingResult
 
 
@@ -52,8 +71,13 @@ def trained(tmp_path_factory) -> Trained:
     home = tmp_path_factory.mktemp("reference")
     file = simulate_cohort(SimulatorSettings(patients=450, seed=21, difficulty=0.2), home / "cohort.parquet")
     convert_cohort(file, mapping=None, destination=home / "cohort")
-    result = train_reference(home / "cohort", settings=SMALL, destination=home / "checkpoint")
-    return Trained(cohort=home / "cohort", checkpoint=home / "checkpoint", result=result)
+    cohort, backbone = home / "cohort", home / "backbone"
+    train_reference(cohort, settings=replace(SMALL, kind="backbone"), destination=backbone)
+    head = replace(SMALL, kind="head")
+    result = train_reference(cohort, settings=head, backbone=backbone, destination=home / "checkpoint")
+    lora = replace(head, method="lora", head_epochs=2)
+    train_reference(cohort, settings=lora, backbone=backbone, destination=home / "lora")
+    return Trained(cohort=cohort, backbone=backbone, checkpoint=home / "checkpoint", lora=home / "lora", result=result)
 
 
 @pytest.fixture
@@ -76,6 +100,16 @@ def fusion(trained):
 @pytest.fixture(scope="session")
 def fusion_folder(trained) -> Path:
     return trained.checkpoint
+
+
+@pytest.fixture(scope="session")
+def fusion_backbone_folder(trained) -> Path:
+    return trained.backbone
+
+
+@pytest.fixture(scope="session")
+def fusion_lora_folder(trained) -> Path:
+    return trained.lora
 
 
 @pytest.fixture(scope="session")
