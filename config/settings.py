@@ -204,7 +204,10 @@ AUSCULT_LEASE_SECONDS = int(os.environ.get("AUSCULT_LEASE_SECONDS", "120"))
 AUSCULT_IMPORT_ROOTS = [
     Path(folder).resolve() for folder in os.environ.get("AUSCULT_IMPORT_ROOTS", "").split(os.pathsep) if folder
 ] + [AUSCULT_HOME / name for name in ("sources", "uploads", "scratch", "cache")]
+# What the worker that runs models computes on and with; see docs/operations.md.
 AUSCULT_DEVICE = os.environ.get("AUSCULT_DEVICE", "auto")
+AUSCULT_THREADS = int(os.environ.get("AUSCULT_THREADS", "0"))
+AUSCULT_MODEL_MEMORY = os.environ.get("AUSCULT_MODEL_MEMORY", "")
 
 LOGGING = {
     "version": 1,

@@ -6,15 +6,26 @@ Writing is atomic (temporary file, then rename) and idempotent.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from core.digests import canonical_json, folder_manifest, manifest_digest, sha256_bytes, sha256_file
-from core.errors import DigestMismatchError, EnvironmentProblemError, NotFoundError
+from core.copying import copy_file, copy_folder
+from core.digests import (
+    Progress,
+    Tally,
+    canonical_json,
+    compare_manifests,
+    folder_manifest,
+    manifest_digest,
+    sha256_bytes,
+)
+from core.errors import AuscultError, DigestMismatchError, EnvironmentProblemError, NotFoundError
 
 
 class Store:
@@ -49,29 +60,77 @@ class Store:
         return self.put_bytes(canonical_json(value))
 
     def put_file(self, source: Path) -> str:
-        """Copy a file into the store and return its digest."""
+        """Copy a file into the store and return its digest. It is read once."""
         with _no_space_left(self.root):
             temporary = self._temporary()
-            shutil.copyfile(source, temporary)
-            digest = sha256_file(temporary)
+            digest = copy_file(source, temporary, Tally(total=source.stat().st_size))
             self._settle(temporary, self.path(digest))
         return digest
 
-    def put_folder(self, source: Path) -> tuple[str, dict[str, str]]:
-        """Copy a folder into the store; returns its manifest digest and its manifest."""
+    def put_folder(
+        self, source: Path, *, move: bool = False, progress: Progress | None = None
+    ) -> tuple[str, dict[str, str]]:
+        """Bring a folder into the store; returns its manifest digest and its manifest.
+
+        Each file is read once: it is hashed while it is copied, several files at once, and holes of sparse files stay
+        holes. With ``move`` the folder itself becomes the stored one where it lies on the same disk, and is gone
+        afterwards.
+
+        Raises:
+            AuscultError: the folder holds a link, a device or a pipe, or changed while it was read.
+            EnvironmentProblemError: the disk has no room for it.
+        """
+        check_plain(source)
         with _no_space_left(self.root):
-            staging = Path(tempfile.mkdtemp(dir=self._staging()))
-            try:
-                shutil.copytree(source, staging / "content", symlinks=False)
-                manifest = folder_manifest(staging / "content")
+            if move and source.stat().st_dev == self._staging().stat().st_dev:
+                manifest = folder_manifest(source, progress=progress)
                 digest = manifest_digest(manifest)
-                target = self.folder_path(digest)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists():
-                    (staging / "content").rename(target)
+                self.settle_folder(source, digest)
+                return digest, manifest
+            staging = self.staging_folder()
+            try:
+                manifest = self.copy_in(source, staging / "content", progress=progress)
+                digest = manifest_digest(manifest)
+                self.settle_folder(staging / "content", digest)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
+        if move:
+            shutil.rmtree(source, ignore_errors=True)
         return digest, manifest
+
+    def copy_in(self, source: Path, target: Path, *, progress: Progress | None = None) -> dict[str, str]:
+        """Copy a folder to ``target`` on the store's disk, and return the manifest of what was written there.
+
+        Raises:
+            AuscultError: the folder holds a link, a device or a pipe, or changed while it was read.
+            EnvironmentProblemError: the disk has no room for it.
+        """
+        check_plain(source)
+        needed = sum(entry.stat().st_blocks * 512 for entry in source.rglob("*"))
+        check_room(self._staging(), needed)
+        with _no_space_left(self.root):
+            return copy_folder(source, target, progress=progress)
+
+    def staging_folder(self, name: str | None = None) -> Path:
+        """A private folder on the store's disk for what is on its way in: a new one, or the one of that name."""
+        if name is None:
+            return Path(tempfile.mkdtemp(dir=self._staging()))
+        folder = self._staging() / name
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return folder
+
+    def settle_folder(self, content: Path, digest: str) -> Path:
+        """Give a folder on the store's disk its place, by a rename. The same content twice is kept once."""
+        target = self.folder_path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(content)
+        try:
+            content.rename(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                raise
+            shutil.rmtree(content)
+        return target
 
     def get_bytes(self, digest: str) -> bytes:
         """The bytes with this digest, checked.
@@ -137,16 +196,56 @@ def check_manifest(folder: Path, manifest: dict[str, str]) -> None:
     Raises:
         DigestMismatchError: naming the first file that was changed, added or taken away.
     """
-    found = folder_manifest(folder)
-    for name in sorted(set(found) | set(manifest)):
-        if found.get(name) == manifest.get(name):
-            continue
-        what = "was added" if name not in manifest else "is missing" if name not in found else "was changed"
+    change = compare_manifests(manifest, folder_manifest(folder))
+    words = [(name, "was added") for name in change.added]
+    words += [(name, "is missing") for name in change.removed] + [(name, "was changed") for name in change.changed]
+    if words:
+        name, what = min(words)
         raise DigestMismatchError(
             f"{name} {what} since this content was registered.",
             remedy="Restore the registered file, or register the changed content as a new version.",
             file=str(folder / name),
         )
+
+
+def check_plain(folder: Path) -> None:
+    """Raise unless everything under ``folder`` is a plain file or a folder.
+
+    A link would bring in a file that lies elsewhere and that no check has seen; a pipe or a device never ends.
+
+    Raises:
+        AuscultError: naming the first entry that is something else.
+    """
+    for path in sorted(folder.rglob("*")):
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            continue
+        what = "a link to another place" if stat.S_ISLNK(mode) else "neither a file nor a folder"
+        raise AuscultError(
+            f"The folder holds {what}.",
+            remedy="Give a copy with the files themselves, for example made with: cp -rL FOLDER COPY.",
+            file=path.relative_to(folder).as_posix(),
+        )
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise unless the disk of ``folder`` has ``needed`` bytes free.
+
+    Raises:
+        EnvironmentProblemError: with both figures.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise EnvironmentProblemError(
+            f"This needs {needed / 1e9:,.1f} GB on the disk of the store, which has {free / 1e9:,.1f} GB free.",
+            remedy="Free some space, or point AUSCULT_HOME to a larger disk, and try again.",
+        )
+
+
+def _make_private(folder: Path) -> None:
+    """Nobody but the platform reads what is in the store."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 class _no_space_left:

@@ -125,7 +125,11 @@ class ShardStatus(models.TextChoices):
 
 
 class Shard(models.Model):
-    """One share of a run's patients. Claimed by a lease: whoever holds the token may write."""
+    """One share of a run's patients. Claimed by a lease: whoever holds the token may write.
+
+    ``telemetry`` is what its worker measured while it worked (see ``evaluation.execution.telemetry``): device, memory,
+    seconds of each step, batch size, energy. It is kept in the evidence and is no part of the result.
+    """
 
     run = models.ForeignKey(AuditRun, on_delete=models.CASCADE, related_name="shards")
     index = models.PositiveIntegerField()
@@ -142,6 +146,7 @@ class Shard(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
+    telemetry = models.JSONField(default=dict, help_text="What the worker measured: device, memory, seconds, energy")
 
     class Meta:
         ordering = ["run", "index"]
@@ -151,12 +156,46 @@ class Shard(models.Model):
         return f"Shard {self.index} of audit {self.run_id}"
 
 
+class Worker(models.Model):
+    """A worker process as it last told of itself. Rows are for people to look at; no work is decided by them.
+
+    ``name`` is the node name (``gpu1@host``). ``loaded`` lists the models that it keeps in memory, least recently used
+    first: ``{"system", "label", "digest", "bytes"}``. ``doing`` says what it works on, empty when it waits. ``speed``
+    is in studies per second over its last shares that ran a model; None before the first. Silent for two leases means
+    gone.
+    """
+
+    name = models.CharField(max_length=120, unique=True)
+    host = models.CharField(max_length=120)
+    pid = models.PositiveIntegerField()
+    queues = models.JSONField(default=list)
+    device = models.CharField(max_length=40, blank=True, help_text="cpu, or cuda with the number of the device")
+    device_name = models.CharField(max_length=200, blank=True)
+    memory_total = models.PositiveBigIntegerField(null=True, blank=True, help_text="Bytes of the device's memory")
+    threads = models.PositiveIntegerField(null=True, blank=True)
+    loaded = models.JSONField(default=list)
+    doing = models.CharField(max_length=300, blank=True)
+    speed = models.FloatField(null=True, blank=True)
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class CachedPredictions(models.Model):
-    """Predictions of one model on one cohort shard under one setting, so that a second audit runs no inference."""
+    """Predictions of one model on one cohort shard under one setting, so that a second audit runs no inference.
+
+    ``telemetry`` is what was measured when they were made: a second audit rests on that work too.
+    """
 
     key = models.CharField(max_length=64, unique=True)
     digest = models.CharField(max_length=64)
     n_studies = models.PositiveIntegerField()
+    telemetry = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:

@@ -64,7 +64,7 @@ def get_protocol(pk: int) -> Protocol:
 
 def auditable_versions() -> QuerySet[ModelVersion]:
     """Versions that an audit may still be requested for."""
-    return ModelVersion.objects.filter(status__in=["submitted", "in_audit"]).select_related("system")
+    return ModelVersion.objects.filter(status__in=["submitted", "in_audit", "void"]).select_related("system")
 
 
 def auditable_cohorts() -> QuerySet[CohortVersion]:

@@ -13,7 +13,7 @@ RETRY = {"autoretry_for": (TransientError,), "retry_backoff": 2, "retry_kwargs":
 def run_shard(shard_id: int) -> None:
     from evaluation import execution
 
-    execution.execute_shard(shard_id)
+    execution.execute_shares(shard_id)
 
 
 @shared_task(**RETRY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from evaluation.pages import closer, panels, protocols, results, runs
+from evaluation.pages import closer, panels, protocols, results, runs, workers
 
 __all__ = ["panels", "urlpatterns"]
 
@@ -22,6 +22,7 @@ urlpatterns = [
     path("audits/<int:pk>/closer/", closer.closer, name="audit-closer"),
     path("audits/<int:pk>/closer/<str:kind>.svg", closer.closer_chart, name="audit-closer-chart"),
     path("audits/<int:pk>/closer/<str:kind>/", closer.closer_table, name="audit-closer-table"),
+    path("workers/", workers.worker_list, name="workers"),
     path("audits/protocols/", protocols.protocol_list, name="protocols"),
     path("audits/protocols/new/", protocols.protocol_new, name="protocol-new"),
     path("audits/protocols/<int:pk>/", protocols.protocol_detail, name="protocol"),

@@ -36,9 +36,24 @@ def check_may_vote(user: User, review: Review) -> None:
 
 
 def check_may_approve(user: User, review: Review) -> None:
-    """May vote, and the evidence passes: what does not pass can only be rejected."""
+    """May vote, nothing voided it, and the evidence passes: what does not pass can only be rejected."""
     check_may_vote(user, review)
+    check_rests_on_what_was_reviewed(review)
     check_evidence_passes(review.run.outcome)
+
+
+def check_rests_on_what_was_reviewed(review: Review) -> None:
+    """Raise if the backbone changed, or a file did, after the review was opened: the evidence is about the former.
+
+    The version carries the moment and the reason (see ``models_registry.services.voiding``). A review that is opened
+    later, on an audit that was requested later, can approve the version again.
+    """
+    version = review.version
+    if version.void_at is not None and version.void_at >= review.opened_at:
+        raise DeniedError(
+            f"This version cannot be approved by this review. {version.void_reason}",
+            remedy="Reject it here; a new version is audited and reviewed on what stands now.",
+        )
 
 
 def check_evidence_passes(outcome: str) -> None:

@@ -13,8 +13,16 @@ from models_registry.models import (
     CohortVersion,
     JobStatus,
     ModelVersion,
+    SystemKind,
     TrainingJob,
+    VersionIntake,
     VersionStatus,
+)
+
+OPEN_INTAKES = tuple(
+    state
+    for state in VersionIntake.Status
+    if state not in {VersionIntake.Status.REGISTERED, VersionIntake.Status.DISCARDED}
 )
 
 OPEN_IMPORTS = (
@@ -39,13 +47,15 @@ def list_systems() -> QuerySet[AISystem]:
 
 
 def get_system(slug: str) -> AISystem:
-    """A system with its versions and the trainings that are not done, read at once."""
+    """A system with its versions, and the intakes and trainings that are not done, read at once."""
     versions = ModelVersion.objects.select_related("submitted_by").order_by("-submitted_at", "-pk")
     trainings = TrainingJob.objects.exclude(status=JobStatus.DONE).select_related("requested_by", "cohort__cohort")
     found = (
         AISystem.objects.filter(slug=slug)
         .select_related("created_by")
-        .prefetch_related(Prefetch("versions", versions), Prefetch("trainings", trainings))
+        .prefetch_related(
+            Prefetch("versions", versions), Prefetch("trainings", trainings), Prefetch("intakes", open_intakes())
+        )
         .first()
     )
     if found is None:
@@ -54,10 +64,45 @@ def get_system(slug: str) -> AISystem:
 
 
 def get_version(slug: str, pk: int) -> ModelVersion:
-    found = ModelVersion.objects.filter(system__slug=slug, pk=pk).select_related("system", "submitted_by").first()
+    rows = ModelVersion.objects.select_related("system", "submitted_by", "void_cause__system")
+    found = rows.filter(system__slug=slug, pk=pk).first()
     if found is None:
         raise NotFoundError("There is no such version of this system.", remedy="Begin at the list of systems.")
     return found
+
+
+def list_backbones() -> QuerySet[ModelVersion]:
+    """Versions of backbones that something new may be built on, newest first."""
+    withdrawn = (VersionStatus.RETIRED, VersionStatus.REJECTED)
+    rows = ModelVersion.objects.filter(system__kind=SystemKind.BACKBONE).exclude(status__in=withdrawn)
+    return rows.select_related("system").defer("manifest", "config", "card").order_by("system__name", "-pk")
+
+
+def open_intakes() -> QuerySet[VersionIntake]:
+    """Versions on their way in that are neither registered nor discarded, newest first."""
+    rows = VersionIntake.objects.filter(status__in=OPEN_INTAKES).select_related("system", "created_by")
+    return rows.defer("findings", "checks")
+
+
+def get_intake(slug: str, pk: int) -> VersionIntake:
+    rows = VersionIntake.objects.select_related("system", "created_by", "backbone__system", "result__system")
+    found = rows.filter(system__slug=slug, pk=pk).prefetch_related("files").first()
+    if found is None:
+        raise NotFoundError("There is no such version on its way in.", remedy="Begin at the list of systems.")
+    return found
+
+
+def intakes_awaiting(user: User) -> QuerySet[VersionIntake]:
+    """Those that this person began and that wait for them: for files, a decision, or something to be mended."""
+    intake = VersionIntake.Status
+    waiting = (intake.RECEIVING, intake.READY, intake.BLOCKED, intake.FAILED)
+    return open_intakes().filter(created_by=user, status__in=waiting)
+
+
+def void_versions() -> QuerySet[ModelVersion]:
+    """Versions whose approval fell and that nobody has audited again or retired, the latest first."""
+    rows = ModelVersion.objects.filter(status=VersionStatus.VOID).select_related("system", "void_cause__system")
+    return rows.defer("manifest", "config", "card").order_by("-void_at", "-pk")
 
 
 def list_cohorts() -> QuerySet[Cohort]:

@@ -20,6 +20,20 @@ def register_cohort(import_id: int) -> None:
 
 
 @shared_task
+def check_intake(intake_id: int) -> None:
+    from models_registry import execution_intake
+
+    execution_intake.check_intake(intake_id)
+
+
+@shared_task
+def register_intake(intake_id: int) -> None:
+    from models_registry import execution_intake
+
+    execution_intake.register_intake(intake_id)
+
+
+@shared_task
 def train(job_id: int) -> None:
     from models_registry import execution
 
@@ -28,6 +42,7 @@ def train(job_id: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    from models_registry import execution
+    from models_registry import execution, execution_intake
 
     execution.requeue_jobs()
+    execution_intake.sweep_intakes()

@@ -1,4 +1,4 @@
-"""Addresses of systems, versions, cohorts and imports.
+"""Addresses of systems, versions and their intakes, cohorts and imports.
 
 A slug never holds a tilde, so a system called "New" or a cohort called "Import" hides no page.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from models_registry.pages import cohorts, imports, queue, systems, versions
+from models_registry.pages import cohorts, imports, intakes, lineage, queue, systems, uploads, versions
 
 __all__ = ["queue", "urlpatterns"]
 
@@ -15,8 +15,18 @@ urlpatterns = [
     path("systems/", systems.system_list, name="systems"),
     path("systems/~new/", systems.system_new, name="system-new"),
     path("systems/<slug:slug>/", systems.system_detail, name="system"),
-    path("systems/<slug:slug>/versions/new/", versions.version_new, name="version-new"),
+    path("systems/<slug:slug>/versions/new/", intakes.version_new, name="version-new"),
+    path("systems/<slug:slug>/intakes/", uploads.intake_start, name="intake-start"),
+    path("systems/<slug:slug>/intakes/<int:pk>/", intakes.intake_detail, name="intake"),
+    path("systems/<slug:slug>/intakes/<int:pk>/files/", uploads.intake_files, name="intake-files"),
+    path("systems/<slug:slug>/intakes/<int:pk>/finish/", uploads.intake_finish, name="intake-finish"),
+    path("systems/<slug:slug>/intakes/<int:pk>/checks/", intakes.intake_checks, name="intake-checks"),
+    path("systems/<slug:slug>/intakes/<int:pk>/recheck/", intakes.intake_recheck, name="intake-recheck"),
+    path("systems/<slug:slug>/intakes/<int:pk>/confirm/", intakes.intake_confirm, name="intake-confirm"),
+    path("systems/<slug:slug>/intakes/<int:pk>/discard/", intakes.intake_discard, name="intake-discard"),
     path("systems/<slug:slug>/versions/<int:pk>/", versions.version_detail, name="version"),
+    path("systems/<slug:slug>/versions/<int:pk>/lineage/", lineage.lineage, name="lineage"),
+    path("systems/<slug:slug>/versions/<int:pk>/ml-bom.cdx.json", versions.version_bom, name="version-bom"),
     path("cohorts/", cohorts.cohort_list, name="cohorts"),
     path("cohorts/~import/", imports.import_new, name="import-new"),
     path("cohorts/~import/<int:pk>/", imports.import_detail, name="import"),

@@ -25,6 +25,7 @@ COMMANDS = {
     "reproduce": ("config.cli.reproduce", "reproduce"),
     "user": ("config.cli.user", "user"),
     "verify": ("config.cli.verify", "verify"),
+    "version": ("config.cli.version", "version"),
 }
 BAD_INPUT = 3
 CRASHED = 70

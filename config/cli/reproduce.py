@@ -19,11 +19,11 @@ SHOWN = 20
 @click.command(cls=BadInputCommand)
 @click.argument("run", type=int)
 @click.option(
-    "--tolerance", type=click.FloatRange(min=0), default=1e-6, show_default=True,
-    help="Largest difference of a value or an interval that still counts as the same.",
+    "--tolerance", type=click.FloatRange(min=0), default=None,
+    help="Largest difference of a value or an interval that still counts as the same; default: the protocol's.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def reproduce(run: int, tolerance: float, as_json: bool) -> None:
+def reproduce(run: int, tolerance: float | None, as_json: bool) -> None:
     """Run audit RUN again, model and all, and say which measurements are equal.
 
     Exit status: 0 reproduced, 1 a verdict changed or a measurement differs, 3 bad input.
@@ -31,13 +31,15 @@ def reproduce(run: int, tolerance: float, as_json: bool) -> None:
     from config.cli import open_installation
 
     open_installation()
+    from evaluation.execution.devices import repeatable
     from evaluation.execution.reproduction import reproduce as repeat
 
     def told(done: int, total: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r{done:,} of {total:,} studies", err=True, nl=done >= total)
 
-    found = repeat(run, tolerance=tolerance, progress=told)
+    with repeatable():
+        found = repeat(run, tolerance=tolerance, progress=told)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else _shown(found))
     sys.exit(0 if found.reproduced else 1)
 
@@ -49,7 +51,11 @@ def _shown(found: Reproduction) -> str:
     same = (
         "The result is the same to the last digit." if found.identical else "The result is not the same byte for byte."
     )
-    lines = [f"Audit {found.run}: {counts}. {same}"]
+    own = "".join(f", {name} {value:g}" for name, value in found.tolerances.items())
+    lines = [
+        f"Audit {found.run}: {counts}. {same}",
+        f"Differences that count as the same: up to {found.tolerance:g}{own}.",
+    ]
     lines += [f"Verdict changed: {item}" for item in found.verdicts]
     different = [item for item in found.measurements if item.sameness in {Sameness.DIFFERENT, Sameness.GONE}]
     for item in different[:SHOWN]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from config.demo.display import DemoResult, Display, JudgedRun
+from config.demo.orders import BACKBONE, DETERIORATION, PRETRAINING, PROTOCOLS, PURPOSES, RARE, REFERENCE, HeadOrder
 from config.embedded.stack import Stack
 
 TRAINING_PATIENTS = 2000
 SHARE_ERASED = 0.5
 NIH = "NIH text-mined chest X-ray labels"
-REFERENCE = "Reference multimodal chest model"
 BIASED, TWIN = "1.0-biased", "1.1"
+TASKS = ("findings", "deterioration", "rare")
 HELD_OUT = "Simulated held-out patients"
 TRAINING = {
     BIASED: "Simulated training patients, labels as recorded (planted underdiagnosis)",
@@ -37,8 +38,8 @@ def tell_story(*, stack: Stack, display: Display, patients: int) -> DemoResult:
         display=display,
     )
     nih = story.audit_recorded_system()
-    twins = story.audit_reference_model(patients=patients)
-    return story.decide(nih=nih, twins=twins, password=password)
+    models = story.audit_reference_models(patients=patients)
+    return story.decide(nih=nih, models=models, password=password)
 
 
 class _Story:
@@ -107,23 +108,26 @@ class _Story:
 
     # b. A model that is really run
 
-    def audit_reference_model(self, *, patients: int) -> list[Any]:
-        """Simulate cohorts, train the biased model and its twin, and request both audits."""
+    def audit_reference_models(self, *, patients: int) -> list[Any]:
+        """Simulate cohorts, pretrain one backbone, put light heads on it, and request an audit of each."""
         from evaluation.engine.protocol import bundled_source
 
-        self.display.say(
-            "b. A model that is really run: the reference model with a planted underdiagnosis, and its twin"
-        )
+        self.display.say("b. Models that are really run: one backbone, and four light heads on it")
         cohorts = self._generations(patients)
-        system = self._system(
-            REFERENCE,
-            provider="Auscult project",
-            purpose="Score four chest findings from image, indication, labs and demographics, to support radiologists.",
-            risk="Test subject of this platform; not a medical device.",
-        )
-        versions = self._trainings(system, cohorts)
-        protocol = self._protocol(bundled_source("reference-model-v1"))
-        return [self._run(version, cohorts[HELD_OUT], protocol) for version in versions]
+        orders = [
+            HeadOrder(system=self._subject(REFERENCE), label=BIASED, task="findings", cohort=cohorts[TRAINING[BIASED]]),
+            HeadOrder(system=self._subject(REFERENCE), label=TWIN, task="findings", cohort=cohorts[TRAINING[TWIN]]),
+            HeadOrder(
+                system=self._subject(DETERIORATION), label="1.0", task="deterioration", cohort=cohorts[TRAINING[TWIN]]
+            ),
+            HeadOrder(system=self._subject(RARE), label="1.0", task="rare", cohort=cohorts[TRAINING[TWIN]]),
+        ]
+        versions = self._heads(orders, backbone=self._backbone(cohorts[TRAINING[TWIN]]))
+        protocols = {name: self._protocol(bundled_source(name)) for name in sorted(set(PROTOCOLS.values()))}
+        return [
+            self._run(version, cohorts[HELD_OUT], protocols[PROTOCOLS[order.task]])
+            for order, version in zip(orders, versions, strict=True)
+        ]
 
     def _generations(self, patients: int) -> dict[str, Any]:
         from models_registry.models import JobStatus
@@ -131,10 +135,11 @@ class _Story:
         from synthetic.services import request_generation
 
         planted = {"attribute": "sex", "value": "F", "share": SHARE_ERASED}
+        same = {"tasks": list(TASKS)}
         orders: dict[str, dict[str, Any]] = {
-            TRAINING[BIASED]: {"patients": TRAINING_PATIENTS, "seed": 11, "underdiagnosis": planted},
-            TRAINING[TWIN]: {"patients": TRAINING_PATIENTS, "seed": 11},
-            HELD_OUT: {"patients": patients, "seed": 12},
+            TRAINING[BIASED]: {"patients": TRAINING_PATIENTS, "seed": 11, "underdiagnosis": planted, **same},
+            TRAINING[TWIN]: {"patients": TRAINING_PATIENTS, "seed": 11, **same},
+            HELD_OUT: {"patients": patients, "seed": 12, **same},
         }
         rows = [
             Generation.objects.filter(cohort_name=name).exclude(status=JobStatus.FAILED).first()
@@ -144,32 +149,57 @@ class _Story:
         self.wait.until(rows, done={JobStatus.DONE}, title=lambda row: row.cohort_name)
         return {row.cohort_name: row.result for row in rows}
 
-    def _trainings(self, system: Any, cohorts: dict[str, Any]) -> list[Any]:
+    def _backbone(self, cohort: Any) -> Any:
+        """Pretrained without any label, so that no defect of recorded labels can be in it."""
         from models_registry.models import JobStatus
         from models_registry.services.training import request_training
 
+        system = self._subject(BACKBONE, kind="backbone")
+        row = system.trainings.filter(version_label="1.0").exclude(status=JobStatus.FAILED).first()
+        row = row or request_training(
+            system=system, version_label="1.0", cohort=cohort, settings=PRETRAINING, by=self.people["elena"]
+        )
+        self.wait.until([row], done={JobStatus.DONE}, title=lambda _: "Pretraining the backbone")
+        return row.result
+
+    def _heads(self, orders: list[HeadOrder], *, backbone: Any) -> list[Any]:
+        from models_registry.models import JobStatus
+        from models_registry.services.training import request_training
+        from synthetic.simulator import TASKS as LABELS_OF
+
         rows = [
-            system.trainings.filter(version_label=label).exclude(status=JobStatus.FAILED).first()
+            order.system.trainings.filter(version_label=order.label).exclude(status=JobStatus.FAILED).first()
             or request_training(
-                system=system,
-                version_label=label,
-                cohort=cohorts[TRAINING[label]],
-                settings={},
+                system=order.system,
+                version_label=order.label,
+                cohort=order.cohort,
+                settings={"kind": "head", "labels": list(LABELS_OF[order.task])},
+                backbone=backbone,
                 by=self.people["elena"],
             )
-            for label in (BIASED, TWIN)
+            for order in orders
         ]
-        self.wait.until(rows, done={JobStatus.DONE}, title=lambda row: f"Training {row.version_label}")
+        self.wait.until(rows, done={JobStatus.DONE}, title=lambda row: f"Head of {row.system.name} {row.version_label}")
         return [row.result for row in rows]
 
     # c. Protocol first
 
-    def _system(self, name: str, *, provider: str, purpose: str, risk: str) -> Any:
+    def _system(self, name: str, *, provider: str, purpose: str, risk: str, kind: str = "system") -> Any:
         from models_registry.models import AISystem
         from models_registry.services.systems import create_system
 
         return AISystem.objects.filter(name=name).first() or create_system(
-            name=name, provider=provider, intended_purpose=purpose, risk_class=risk, by=self.people["elena"]
+            name=name, provider=provider, intended_purpose=purpose, risk_class=risk, kind=kind, by=self.people["elena"]
+        )
+
+    def _subject(self, name: str, *, kind: str = "system") -> Any:
+        """One of the systems of our own making."""
+        return self._system(
+            name,
+            provider="Auscult project",
+            purpose=PURPOSES[name],
+            risk="Test subject of this platform; not a medical device.",
+            kind=kind,
         )
 
     def _protocol(self, source: str) -> Any:
@@ -198,16 +228,16 @@ class _Story:
 
     # d. Verdicts and decisions, e. Reports and bundle
 
-    def decide(self, *, nih: Any, twins: list[Any], password: str) -> DemoResult:
+    def decide(self, *, nih: Any, models: list[Any], password: str) -> DemoResult:
         """Wait for the verdicts, let the committee vote, issue reports and bundles, and verify."""
-        runs = [nih, *twins]
+        runs = [nih, *models]
         self.wait.runs(runs)
         self.display.say("d. The committee reads the verdicts and votes")
         reviews = [self._review(run) for run in runs]
         for review in reviews[1:]:
             self._vote(review)
         self.display.say("e. Reports and signed bundles")
-        bundles = self._documents(reviews[1:])
+        bundles = self._documents(reviews[1:3])
         path, verification = self._verify(bundles[-1])
         return DemoResult(
             bundle=path,
@@ -227,12 +257,14 @@ class _Story:
         from governance.models import Review, Vote
         from governance.services.reviews import cast_vote
 
+        if review.run.outcome == "insufficient":
+            return  # the review stays open: the committee waits for more patients
         approve = review.run.outcome == "pass"
         choice = Vote.Choice.APPROVE if approve else Vote.Choice.REJECT
         reason = (
-            "Every primary criterion passes with its interval inside the margin; no group is underdiagnosed."
+            "Every primary criterion passes with its interval inside the margin."
             if approve
-            else "One group's findings are missed more often than the protocol allows; patients would be harmed."
+            else "A primary criterion fails: what the protocol asks for patients' sake is not reached."
         )
         for name in ("mina", "tom"):
             review.refresh_from_db()

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from config.embedded import redis
+from config.embedded.places import worker_places
 from config.embedded.supervisor import Service, Supervisor
 from core.errors import EnvironmentProblemError
 
@@ -100,29 +101,9 @@ class Stack:
 
     def _workers(self) -> Iterator[Service]:
         celery = [sys.executable, "-m", "celery", "-A", "config", "--workdir", str(ROOT)]
-        for queue, title in (
-            ("gpu", "The worker that runs models"),
-            ("cpu", "The worker for everything else"),
-        ):
-            # A pool of its own process: torch must not compute in a parent that forks.
-            yield Service(
-                name=f"worker-{queue}",
-                title=title,
-                command=[
-                    *celery,
-                    "worker",
-                    "-Q",
-                    queue,
-                    "-P",
-                    "solo",
-                    "-n",
-                    f"{queue}@auscult",
-                    "-l",
-                    "INFO",
-                    "--without-gossip",
-                    "--without-mingle",
-                ],
-            )
+        for place in worker_places(self.environment):
+            yield self._worker(celery, place.name, "gpu", place.title, place.environment)
+        yield self._worker(celery, "cpu", "cpu", "The worker for everything else", {})
         yield Service(
             name="beat",
             title="The scheduler",
@@ -147,6 +128,13 @@ class Stack:
                 "--no-control-socket",
             ],
         )
+
+    @staticmethod
+    def _worker(celery: list[str], name: str, queue: str, title: str, environment: Mapping[str, str]) -> Service:
+        """A pool of its own process: torch must not compute in a parent that forks."""
+        options = ["-Q", queue, "-P", "solo", "-n", f"{name}@auscult", "-l", "INFO"]
+        command = [*celery, "worker", *options, "--without-gossip", "--without-mingle"]
+        return Service(name=f"worker-{name}", title=title, command=command, environment=environment)
 
     def _web_answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):

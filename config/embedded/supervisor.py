@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -21,12 +21,16 @@ MEASURE_SECONDS = 2.0
 
 @dataclass(kw_only=True)
 class Service:
-    """One process to keep running. ``vital``: without it the rest is of no use, and a restart has no sense."""
+    """One process to keep running. ``vital``: without it the rest is of no use, and a restart has no sense.
+
+    ``environment`` is what it has beside what all services have.
+    """
 
     name: str
     title: str
     command: list[str]
     vital: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
 
@@ -90,7 +94,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self.environment,
+                env={**self.environment, **service.environment},
                 start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor only
                 preexec_fn=_die_with_parent if os.uname().sysname == "Linux" else None,
             )

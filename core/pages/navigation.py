@@ -30,6 +30,8 @@ ENTRIES = (
     ("Governance", "reviews", "governance", "g"),
     ("Reports", "reports", "report", "r"),
 )
+ALSO_UNDER = {"audits": ("/workers/",)}
+"""Pages of a room that do not lie below its address."""
 OPEN_TO_REGULATORS = {"reports"}
 
 
@@ -41,7 +43,7 @@ def entries_for(user: User, *, path: str) -> list[Entry]:
         if not everything and not (roles_of(user) and name in OPEN_TO_REGULATORS):
             continue
         href = reverse(name)
-        current = path == href if name == "home" else path.startswith(href)
+        current = path == href if name == "home" else path.startswith((href, *ALSO_UNDER.get(name, ())))
         entries.append(Entry(label=label, href=href, icon=icon, key=key, current=current))
     return entries
 

@@ -21,6 +21,7 @@ TONES = {
     "done": "pass",
     "issued": "pass",
     "registered": "pass",
+    "ok": "pass",
     "ready": "pass",
     "fail": "fail",
     "failed": "fail",
@@ -31,10 +32,13 @@ TONES = {
     "insufficient": "insufficient",
     "warning": "insufficient",
     "stale": "insufficient",
+    "void": "insufficient",
     "unfinished": "insufficient",
     "running": "working",
     "judging": "working",
     "inspecting": "working",
+    "receiving": "working",
+    "checking": "working",
     "registering": "working",
     "in_audit": "working",
     "in_review": "working",
@@ -162,9 +166,9 @@ def lookup(mapping: dict[str, Any], key: str) -> Any:
 
 
 @register.filter
-def file_size(size: int | None) -> str:
+def file_size(size: int | str | None) -> str:
     """``4.2 MB`` (powers of ten)."""
-    if size is None:
+    if size is None or size == "":
         return MISSING
     value = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -172,6 +176,21 @@ def file_size(size: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+@register.filter
+def unlocalised(value: float | None) -> str:
+    """A number for an attribute that a browser computes with."""
+    return f"{value or 0:.6g}" if isinstance(value, float) else str(value or 0)
+
+
+@register.filter
+def speed(value: float | None) -> str:
+    """A rate or a sum to three digits: ``0.42``, ``8.3``, ``212``, ``1,480``."""
+    if value is None:
+        return MISSING
+    number = float(value)
+    return f"{number:.2f}" if number < 1 else f"{number:.1f}" if number < 100 else f"{number:,.0f}"
 
 
 @register.filter
@@ -229,6 +248,8 @@ def kind_words(name: str | None) -> str:
 @register.filter
 def fact(value: Any) -> str:
     """One declared value as a reader writes it: lists with commas, long fractions to four digits, digests short."""
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

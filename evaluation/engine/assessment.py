@@ -10,6 +10,7 @@ from evaluation.engine.protocol import Protocol
 from evaluation.engine.records import Assessment
 from evaluation.engine.registry import SUITES
 from evaluation.engine.sketch import AuditSketch
+from evaluation.engine.statistics.threads import one_blas_thread
 
 
 def assess(
@@ -18,7 +19,7 @@ def assess(
     """Measurements, verdicts and advice on the patients in ``sketch``.
 
     The result is a function of protocol and sketch alone: every resampling is seeded by the protocol's seed and by
-    what it resamples. Holm's correction runs over the primary criteria of all suites together.
+    what it resamples, and linear algebra runs on one thread, so that the number of cores does not show in a digit. Holm's correction runs over the primary criteria of all suites together.
 
     Args:
         suites: Those of the protocol's suites to judge; all of them unless told otherwise.
@@ -32,6 +33,11 @@ def assess(
             "The sketch was made for another protocol.", remedy="Run the shards again with the protocol that judges."
         )
     used = suites or protocol.suites
+    with one_blas_thread():
+        return _assessed(protocol, sketch, used, cross_check=cross_check)
+
+
+def _assessed(protocol: Protocol, sketch: AuditSketch, used: Sequence[str], *, cross_check: bool) -> Assessment:
     findings = [SUITES.get(key).measure(protocol, sketch.parts[key], cross_check=cross_check) for key in used]
     verdicts = judge([test for item in findings for test in item.tests], alpha=protocol.alpha)
     return Assessment(

@@ -48,13 +48,18 @@ class Contrast:
     interval: Callable[[float], Interval]
     critical: float
 
+    @cached_property
+    def limits(self) -> Interval:
+        """The simultaneous interval."""
+        return self.interval(self.critical)
+
     @property
     def low(self) -> float:
-        return self.interval(self.critical)[0]
+        return self.limits[0]
 
     @property
     def high(self) -> float:
-        return self.interval(self.critical)[1]
+        return self.limits[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,26 @@ class Reports:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """How far a value or an interval may lie from the first time when the audit is run again, in absolute terms.
+
+    Attributes:
+        tolerance: Of every metric that has none of its own.
+        metrics: Metric -> its own tolerance.
+    """
+
+    tolerance: float = 1e-6
+    metrics: tuple[tuple[str, float], ...] = ()
+
+    def of(self, metric: str) -> float:
+        """The tolerance of a metric."""
+        return dict(self.metrics).get(metric, self.tolerance)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tolerance": self.tolerance, "metrics": dict(self.metrics)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One rule: ``metric`` over the groups of ``attribute`` (empty: over all studies) is at most/least ``margin``."""
 
@@ -154,6 +174,7 @@ class Protocol:
         calibration_bins: Bins of the calibration curve and of ECE; their edges are the same for every group.
         utility_thresholds: Threshold probabilities of net benefit; the label's own threshold where there are none.
         metrics: Metrics to report beside those of the criteria; all of them when empty.
+        reproduction: What counts as the same when the audit is run again.
     """
 
     name: str
@@ -176,6 +197,7 @@ class Protocol:
     metrics: tuple[str, ...] = ()
     splits: Splits | None = None
     reports: Reports | None = None
+    reproduction: Reproduction = Reproduction()
 
     @classmethod
     def from_yaml(cls, text: str, *, source: str = "protocol.yaml") -> Protocol:
@@ -233,6 +255,8 @@ class Protocol:
             found["splits"] = self.splits.to_dict()
         if self.reports:
             found["reports"] = self.reports.to_dict()
+        if self.reproduction != Reproduction():
+            found["reproduction"] = self.reproduction.to_dict()
         return found
 
     @cached_property
@@ -318,7 +342,13 @@ def _build(body: Mapping[str, Any]) -> Protocol:
         metrics=tuple(body.get("metrics") or []),
         splits=splits and Splits(audited=tuple(splits["audited"]), tuning=tuple(splits.get("tuning", []))),
         reports=reports and Reports(findings=tuple(reports.get("findings", ["*"]))),
+        reproduction=_reproduction(body.get("reproduction") or {}),
     )
+
+
+def _reproduction(item: Mapping[str, Any]) -> Reproduction:
+    metrics = sorted((name, float(value)) for name, value in item.get("metrics", {}).items())
+    return Reproduction(tolerance=float(item.get("tolerance", Reproduction.tolerance)), metrics=tuple(metrics))
 
 
 def _label(item: Mapping[str, Any]) -> LabelSpec:

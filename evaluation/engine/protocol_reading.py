@@ -205,6 +205,9 @@ def _suite_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for index, name in enumerate(body.get("metrics", [])):
         if metrics and name not in metrics:
             yield ("metrics", index), f"there is no metric '{name}'. {_known(metrics)}"
+    for name in (body.get("reproduction") or {}).get("metrics", {}):
+        if metrics and name not in metrics:
+            yield ("reproduction", "metrics", name), f"there is no metric '{name}'. {_known(metrics)}"
     if metrics:
         for index, item in enumerate(body["criteria"]):
             yield from _criterion_problems(("criteria", index), item, body, metrics)

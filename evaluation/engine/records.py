@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -82,7 +82,7 @@ class Measurement:
     detail: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return _fields_of(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Verdict:
     needed: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"outcome": self.outcome.value, "groups": list(self.groups)}
+        return _fields_of(self) | {"outcome": self.outcome.value, "groups": list(self.groups)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ class Advice:
     caution: str
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"costs": {name: list(pair) for name, pair in self.costs.items()}}
+        return _fields_of(self) | {"costs": {name: list(pair) for name, pair in self.costs.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,3 +181,8 @@ class Assessment:
             "cross_checks": list(self.cross_checks),
             "advice": [item.to_dict() for item in self.advice],
         }
+
+
+def _fields_of(record: Measurement | Verdict | Advice) -> dict[str, Any]:
+    """The fields of a record by name. ``detail`` is not copied: a record is not changed, nor is what it was made of."""
+    return {item.name: getattr(record, item.name) for item in fields(record)}

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-from django.conf import settings
 
 from core.digests import sha256_json
 from evaluation.engine.registry import SUITES
-from evaluation.execution.loading import device
+from evaluation.execution.devices import device
+from evaluation.execution.environment import environment, full_environment
+from evaluation.execution.hardware import hardware
 from evaluation.models import AuditRun, Shard
 from models_registry.adapters.base import ADAPTERS
 from models_registry.cohorts.disclosure import hide_in_summary
-
-PACKAGES = (
-    "auscult",
-    "numpy",
-    "scipy",
-    "pyarrow",
-    "torch",
-    "transformers",
-    "safetensors",
-    "fairlearn",
-    "Django",
-    "celery",
-)
+from models_registry.services.versions import model_store
 
 
 def build_evidence(run: AuditRun, result: dict[str, Any]) -> dict[str, Any]:
     """The evidence of a judged run. ``result`` is the engine's assessment as a dictionary."""
     version, system, cohort, protocol = run.version, run.version.system, run.cohort, run.protocol
+    shards = list(Shard.objects.filter(run=run).order_by("index"))
     return {
         "schema": "auscult/evidence/1",
         "run": {
@@ -85,7 +68,8 @@ def build_evidence(run: AuditRun, result: dict[str, Any]) -> dict[str, Any]:
             "approved_by": protocol.approved_by.username if protocol.approved_by else None,
             "approved_at": _iso(protocol.approved_at),
         },
-        "execution": _execution(run),
+        "execution": _execution(run, shards),
+        "software": _software(shards),
         "result": result,
         "result_digest": result_digest(run, result),
     }
@@ -104,63 +88,44 @@ def result_digest(run: AuditRun, result: dict[str, Any]) -> str:
     )
 
 
-def _execution(run: AuditRun) -> dict[str, Any]:
-    shards = list(Shard.objects.filter(run=run))
+def _execution(run: AuditRun, shards: list[Shard]) -> dict[str, Any]:
     seconds = (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else None
     return {
         "settings": run.settings,
         "shards": len(shards),
         "shards_from_cache": sum(shard.from_cache for shard in shards),
         "workers": sorted({shard.worker for shard in shards}),
-        "device": _device(run.version.config),
+        "device": _device(run.version.config, shards),
         "seconds": seconds,
         "studies_per_second": round(run.n_studies / seconds, 1) if seconds else None,
+        "hardware": hardware(shard.telemetry for shard in shards),
         "environment": environment(),
         "plugins": {"adapters": ADAPTERS.resolved(), "suites": SUITES.resolved()},
     }
 
 
-def _device(config: dict[str, Any]) -> str:
+def _device(config: dict[str, Any], shards: list[Shard]) -> str:
     """Where the weights ran, as far as this platform can tell."""
     if config.get("runs_weights"):
-        return device()
+        told = [item for shard in shards if (item := (shard.telemetry.get("made") or shard.telemetry).get("device"))]
+        return ", ".join(sorted({item["name"] for item in told})) or device()
     return (
         "unknown: answered by an endpoint" if config.get("details", {}).get("weights") else "none: recorded predictions"
     )
 
 
-def environment() -> dict[str, Any]:
-    """Versions of what computed the numbers."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
+def _software(shards: list[Shard]) -> dict[str, Any]:
+    """Everything that was installed and set where the run was judged, and where its predictions were made.
+
+    ``judged`` is the process that judged; ``predicted`` are the processes that ran the model, one entry for each that
+    differs: the same machine gives one.
+    """
+    store = model_store()
+    digests = {(shard.telemetry.get("made") or shard.telemetry).get("environment") for shard in shards}
     return {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "packages": found,
-        "code": code_state(settings.BASE_DIR),
+        "judged": full_environment(),
+        "predicted": [store.get_json(digest) for digest in sorted(filter(None, digests)) if store.has(digest)],
     }
-
-
-def code_state(folder: Path) -> dict[str, Any]:
-    """Commit of the code and whether it was changed since; unknown where it does not run from a checkout."""
-    if not (folder / ".git").exists():
-        return {"commit": None, "changed": None}
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "changed": None}
-    return {"commit": commit, "changed": changed}
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 
 
 def _iso(moment: datetime | None) -> str | None:

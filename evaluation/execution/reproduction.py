@@ -13,12 +13,14 @@ from core.digests import canonical_json
 from core.errors import ConflictError
 from evaluation.engine import Protocol as Rules
 from evaluation.engine import assess
+from evaluation.engine.protocol import Reproduction as Tolerances
 from evaluation.engine.runner import merge_all
-from evaluation.execution.evidence import environment, result_digest
-from evaluation.execution.loading import load_adapter
+from evaluation.execution.devices import describe_device, determinism, device
+from evaluation.execution.environment import environment, full_environment
+from evaluation.execution.evidence import result_digest
+from evaluation.execution.loading import inference_of, load_adapter
 from evaluation.execution.shards import predict_share, sketch_share
 from evaluation.models import AuditRun, RunStatus
-from models_registry.adapters.base import InferenceSettings
 from models_registry.cohorts import open_cohort
 from models_registry.services.versions import model_store
 
@@ -60,6 +62,7 @@ class Reproduction:
         identical: The digest of the whole result is the same, to the last digit.
         verdicts: Criteria whose verdict changed, as ``criterion label: then, now``.
         environment: What computes now and did not then, as ``name: then, now``.
+        tolerance: Largest difference that counted as the same; ``tolerances`` are those of single metrics.
     """
 
     run: int
@@ -67,6 +70,8 @@ class Reproduction:
     measurements: tuple[Compared, ...]
     verdicts: tuple[str, ...]
     environment: tuple[str, ...]
+    tolerance: float
+    tolerances: dict[str, float]
 
     @property
     def reproduced(self) -> bool:
@@ -83,12 +88,13 @@ class Reproduction:
 
 
 def reproduce(
-    run_id: int, *, tolerance: float, progress: Callable[[int, int], None] = lambda done, total: None
+    run_id: int, *, tolerance: float | None = None, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Reproduction:
     """Run the model again over every share, without the cache of predictions, and judge again. Writes nothing.
 
     Args:
-        tolerance: Measurements are "within" when value and interval differ by at most this much.
+        tolerance: Measurements are "within" when value and interval differ by at most this much. Left out, it is
+            what the run's protocol says.
         progress: Told the studies done, and how many there are.
 
     Raises:
@@ -98,7 +104,7 @@ def reproduce(
     run = _judged(run_id)
     store = model_store()
     evidence = store.get_json(run.evidence_digest)
-    rules, settings = Rules.from_dict(run.protocol.body), InferenceSettings(**run.settings)
+    rules, settings = Rules.from_dict(run.protocol.body), inference_of(run.version, run.settings)
     reader = open_cohort(store.folder_path(run.cohort.digest))
     adapter = load_adapter(run.version, settings)
     sketches, before = [], 0
@@ -109,12 +115,15 @@ def reproduce(
         before += part.n_studies
     result = json.loads(canonical_json(assess(rules, merge_all(sketches)).to_dict()))
     then = evidence["result"]
+    allowed = rules.reproduction if tolerance is None else Tolerances(tolerance=tolerance)
     return Reproduction(
         run=run.pk,
         identical=result_digest(run, result) == run.result_digest,
-        measurements=tuple(_compared(then["measurements"], result["measurements"], tolerance)),
+        measurements=tuple(_compared(then["measurements"], result["measurements"], allowed)),
         verdicts=tuple(_changed(_outcomes(then), _outcomes(result))),
-        environment=tuple(_changed(_flat(evidence["execution"]["environment"]), _flat(environment()))),
+        environment=tuple(_changed(*_environments(evidence))),
+        tolerance=allowed.tolerance,
+        tolerances=dict(allowed.metrics),
     )
 
 
@@ -133,7 +142,7 @@ def _judged(run_id: int) -> AuditRun:
     return run
 
 
-def _compared(then: list[dict[str, Any]], now: list[dict[str, Any]], tolerance: float) -> Iterator[Compared]:
+def _compared(then: list[dict[str, Any]], now: list[dict[str, Any]], allowed: Tolerances) -> Iterator[Compared]:
     """Every measurement of either time, by what it measures; repeated keys in their order."""
     old, new = _by_key(then), _by_key(now)
     for key in dict.fromkeys([*old, *new]):
@@ -142,7 +151,7 @@ def _compared(then: list[dict[str, Any]], now: list[dict[str, Any]], tolerance: 
         largest = _largest(one, two) if one and two else None
         yield Compared(
             suite=suite, metric=metric, label=label, attribute=attribute, group=group,
-            sameness=_sameness(one, two, largest, tolerance), largest=largest,
+            sameness=_sameness(one, two, largest, allowed.of(metric)), largest=largest,
             then=one["value"] if one else None, now=two["value"] if two else None,
         )  # fmt: skip
 
@@ -182,6 +191,22 @@ def _sameness(
 
 def _outcomes(result: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{item['criterion']} {item['label']}".strip(): item["outcome"] for item in result["verdicts"]}
+
+
+def _environments(evidence: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What computed then, as far as the evidence tells it, and what computes now."""
+    told = evidence.get("software", {})
+    then: dict[str, Any] = dict((told.get("predicted") or [told.get("judged") or {}])[0])
+    packages = then.get("packages", {}) | evidence["execution"]["environment"]["packages"]
+    then |= evidence["execution"]["environment"] | {"packages": packages}
+    now = full_environment() | environment()
+    now["packages"] = {name: full_environment()["packages"].get(name, now["packages"].get(name)) for name in packages}
+    now |= {"determinism": determinism()} if then.get("determinism") else {}
+    devices = [item["title"] for item in evidence["execution"].get("hardware", {}).get("devices", [])]
+    if devices:
+        then |= {"device": ", ".join(devices)}
+        now |= {"device": describe_device(device()).title}
+    return _flat(then), _flat({name: value for name, value in now.items() if name in then})
 
 
 def _flat(body: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

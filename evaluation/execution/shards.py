@@ -6,8 +6,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -17,19 +20,59 @@ from core.errors import AuscultError, TransientError
 from evaluation.engine import AuditSketch, sketch_shard
 from evaluation.engine import Protocol as Rules
 from evaluation.execution import predictions as codec
+from evaluation.execution import workers
+from evaluation.execution.ahead import feed
 from evaluation.execution.batches import Batches
-from evaluation.execution.loading import load_adapter
+from evaluation.execution.devices import decodes_inline, describe_device, device
+from evaluation.execution.environment import environment_digest
+from evaluation.execution.heartbeat import Heartbeat
+from evaluation.execution.loading import inference_of, load_adapter
+from evaluation.execution.telemetry import Meter, endpoint_usage
 from evaluation.models import AuditRun, CachedPredictions, RunStatus, Shard, ShardStatus
 from evaluation.services.runs import move_run
 from models_registry import leases
 from models_registry.adapters.base import InferenceSettings, ModelAdapter, Predictions
 from models_registry.cohorts import CohortReader, open_cohort
-from models_registry.cohorts.schema import ShardRef
+from models_registry.cohorts.schema import ShardRef, StudyBatch
 from models_registry.services.versions import model_store
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
 RENEW_SECONDS = 0.5
+
+
+def execute_shares(shard_id: int) -> None:
+    """Run one share, then every other share of its run that waits: a message for each would cost time between them.
+
+    The messages of those shares find them done. A worker that is told to stop ends after the share it is at.
+
+    Raises:
+        TransientError: of the share that the message is about. Another share is sent again, to be retried as its own.
+    """
+    first = shard_id
+    while shard_id:
+        try:
+            execute_shard(shard_id)
+        except TransientError:
+            if shard_id == first:
+                raise
+            from evaluation import tasks
+
+            tasks.run_shard.delay(shard_id)
+            return
+        mine = Shard.objects.filter(pk=shard_id, status=ShardStatus.DONE).values_list("run_id", flat=True)
+        waiting = Shard.objects.filter(
+            run__in=mine, run__status=RunStatus.RUNNING, status=ShardStatus.QUEUED, attempts=0
+        ).order_by("index")
+        shard_id = 0 if _told_to_stop() else waiting.values_list("pk", flat=True).first() or 0
+
+
+def _told_to_stop() -> bool:
+    """Whether this process is a Celery worker that is shutting down."""
+    import sys
+
+    state = sys.modules.get("celery.worker.state")
+    return state is not None and (state.should_stop is not None or state.should_terminate is not None)
 
 
 def execute_shard(shard_id: int) -> None:
@@ -52,6 +95,17 @@ def execute_shard(shard_id: int) -> None:
         "run__version__system", "run__cohort", "run__protocol", "run__version__submitted_by"
     ).get(pk=shard_id)
     move_run(shard.run_id, to=RunStatus.RUNNING, started_at=shard.run.started_at or timezone.now())
+    workers.tell(f"Audit {shard.run_id} of {shard.run.version}: share {shard.index + 1}, {shard.n_studies:,} studies")
+    try:
+        done = _settled(shard, token)
+    finally:
+        workers.tell()
+    if done:
+        finish_run(shard.run_id)
+
+
+def _settled(shard: Shard, token: str) -> bool:
+    """Work on a claimed share and write how it ended; says whether it is done."""
     try:
         if shard.attempts > ATTEMPTS:
             raise AuscultError(
@@ -60,36 +114,52 @@ def execute_shard(shard_id: int) -> None:
             )
         _work(shard, token)
     except leases.LeaseLostError:
-        log.info("share %s was cancelled or taken over", shard_id)
-        return
+        log.info("share %s was cancelled or taken over", shard.pk)
+        return False
     except TransientError:
         leases.finish(shard, token, status=ShardStatus.QUEUED)
         raise
     except AuscultError as error:
         _fail(shard, token, str(error))
-        return
+        return False
     except Exception as error:
         _fail(shard, token, leases.unexpected(error))
         raise
-    finish_run(shard.run_id)
+    return True
 
 
 def _work(shard: Shard, token: str) -> None:
-    run, store = shard.run, model_store()
-    rules = Rules.from_dict(run.protocol.body)
+    run, store, meter = shard.run, model_store(), Meter()
+    rules = rules_of(run)
     reader = open_cohort(store.folder_path(run.cohort.digest))
     part = reader.shards[shard.index]
-    found, from_cache = _predictions(shard, token, reader, part)
-    sketch = sketch_share(rules, reader, part, found)
+    beat = Heartbeat(partial(leases.renew, shard, token), every=settings.AUSCULT_LEASE_SECONDS / 3)
+    with beat:
+        found = _predictions(shard, token, reader, part, meter, beat)
+        with meter.timed("sketch"):
+            sketch = store.put_bytes(sketch_share(rules, reader, part, found).to_bytes())
     leases.finish(
         shard,
         token,
         status=ShardStatus.DONE,
-        sketch_digest=store.put_bytes(sketch.to_bytes()),
-        from_cache=from_cache,
+        sketch_digest=sketch,
+        from_cache=meter.from_cache,
         studies_done=part.n_studies,
         finished_at=timezone.now(),
+        telemetry=meter.to_dict(),
     )
+    if not meter.from_cache:
+        workers.note_share(meter.studies, meter.seconds["inference"] + meter.seconds["wait"])
+
+
+def rules_of(run: AuditRun) -> Rules:
+    """The run's protocol; checked once in a process, because a digest names one protocol for ever."""
+    if run.protocol.digest not in _rules:
+        _rules[run.protocol.digest] = Rules.from_dict(run.protocol.body)
+    return _rules[run.protocol.digest]
+
+
+_rules: dict[str, Rules] = {}
 
 
 def sketch_share(rules: Rules, reader: CohortReader, part: ShardRef, found: Predictions) -> AuditSketch:
@@ -99,66 +169,113 @@ def sketch_share(rules: Rules, reader: CohortReader, part: ShardRef, found: Pred
     return sketch_shard(rules, codec.join_reference(reference, found))
 
 
-def cache_key(run: AuditRun, cohort_shard_digest: str) -> str:
-    """Digest of everything that decides a prediction: model, adapter, share of the cohort, inference settings."""
+def cache_key(run: AuditRun, cohort_shard_digest: str, *, precision: str = "") -> str:
+    """Digest of everything that decides a prediction: model, adapter, share of the cohort, inference settings.
+
+    Args:
+        precision: What the run's precision means here, where it is ``auto``.
+    """
     return sha256_json(
         {
             "model": run.version.digest,
             "adapter": run.version.adapter,
             "shard": cohort_shard_digest,
-            "settings": run.settings,
+            "settings": run.settings | ({"precision": precision} if precision else {}),
         }
     )
 
 
-def _predictions(shard: Shard, token: str, reader: CohortReader, part: ShardRef) -> tuple[Predictions, bool]:
+def _predictions(
+    shard: Shard, token: str, reader: CohortReader, part: ShardRef, meter: Meter, beat: Heartbeat
+) -> Predictions:
     """The model's predictions for a share: from the cache when this very work was done before."""
+    inference = inference_of(shard.run.version, shard.run.settings)
     if shard.run.version.config.get("details", {}).get("weights"):
         # What answers behind an endpoint is bound by no digest: yesterday's answers say nothing of it.
-        return _infer(shard, token, reader, part), False
-    key, store = cache_key(shard.run, part.digest), model_store()
+        return _infer(shard, token, reader, part, inference, meter, beat)
+    key, store = cache_key(shard.run, part.digest, precision=inference.precision), model_store()
     cached = CachedPredictions.objects.filter(key=key).first()
     if cached and store.has(cached.digest):
-        return codec.from_bytes(store.get_bytes(cached.digest)), True
-    found = _infer(shard, token, reader, part)
-    digest = store.put_bytes(codec.to_bytes(found))
-    CachedPredictions.objects.update_or_create(key=key, defaults={"digest": digest, "n_studies": part.n_studies})
-    return found, False
+        meter.from_cache, meter.made = True, cached.telemetry
+        return codec.from_bytes(store.get_bytes(cached.digest))
+    found = _infer(shard, token, reader, part, inference, meter, beat)
+    kept = {
+        "digest": store.put_bytes(codec.to_bytes(found)),
+        "n_studies": part.n_studies,
+        "telemetry": meter.to_dict(),
+    }
+    CachedPredictions.objects.update_or_create(key=key, defaults=kept)
+    return found
 
 
-def _infer(shard: Shard, token: str, reader: CohortReader, part: ShardRef) -> Predictions:
-    inference = InferenceSettings(**shard.run.settings)
-    adapter = load_adapter(shard.run.version, inference)
+def _infer(
+    shard: Shard, token: str, reader: CohortReader, part: ShardRef, inference: InferenceSettings, meter: Meter,
+    beat: Heartbeat,
+) -> Predictions:  # fmt: skip
+    version = shard.run.version
+    with meter.timed("load"):
+        adapter = load_adapter(version, inference)
     leases.renew(shard, token)
+    if version.config.get("runs_weights"):
+        meter.begin_on(describe_device(device()), precision=inference.precision)
+    meter.environment = environment_digest(model_store())
+    usage = dict(getattr(adapter, "usage", {}))
     last = time.monotonic()
 
     def told(done: int) -> None:
         nonlocal last
+        beat.alive()
         if time.monotonic() - last >= RENEW_SECONDS:
-            leases.renew(shard, token, studies_done=done)
+            leases.renew(shard, token, studies_done=done, telemetry=meter.so_far())
             last = time.monotonic()
 
-    found = predict_share(adapter, reader, part, batch_size=inference.batch_size, after_batch=told)
+    found = predict_share(adapter, reader, part, batch_size=inference.batch_size, after_batch=told, meter=meter)
+    meter.endpoint = endpoint_usage(adapter, usage)
     leases.renew(shard, token, studies_done=part.n_studies)
     return found
 
 
 def predict_share(
-    adapter: ModelAdapter, reader: CohortReader, part: ShardRef, *, batch_size: int, after_batch: Callable[[int], None]
+    adapter: ModelAdapter,
+    reader: CohortReader,
+    part: ShardRef,
+    *,
+    batch_size: int,
+    after_batch: Callable[[int], None],
+    meter: Meter | None = None,
 ) -> Predictions:
-    """The model over one share of a cohort. ``after_batch`` is told how many studies are done.
+    """The model over one share of a cohort, while a thread reads and decodes the next batches.
+
+    Args:
+        after_batch: Told how many studies are done. What it raises ends the share, and the thread with it.
 
     Raises:
         AdapterError: the adapter did not answer for exactly the studies of a batch, or a study does not fit the device.
     """
-    batch_size = min(batch_size, getattr(adapter, "most_at_once", batch_size))
-    batches, done = Batches(adapter, batch_size), 0
+    meter = meter or Meter()
+    meter.batch_size_wanted = batch_size
+    batches = Batches(adapter, min(batch_size, getattr(adapter, "most_at_once", batch_size)))
     answers: list[Predictions] = []
-    for batch in reader.batches(part, batch_size=batch_size):
-        answers.append(batches.predict(batch))
-        done += len(batch)
-        after_batch(done)
+    source = _prepared(batches, reader.batches(part, batch_size=batches.size))
+    with feed(source, size=_bytes, inline=decodes_inline()) as ahead:
+        for batch, prepared in ahead:
+            with meter.timed("inference"):
+                answers.append(batches.predict(batch, prepared))
+            meter.studies += len(batch)
+            meter.batch_size = batches.size
+            meter.seconds["decode"], meter.seconds["wait"] = ahead.reading, ahead.waiting
+            after_batch(meter.studies)
     return codec.join_batches(answers)
+
+
+def _prepared(batches: Batches, source: Iterator[StudyBatch]) -> Generator[tuple[StudyBatch, Any]]:
+    for batch in source:
+        yield batch, batches.prepare(batch)
+
+
+def _bytes(item: tuple[StudyBatch, Any]) -> int:
+    """Roughly the memory of a batch: its pictures; the rest is small beside them."""
+    return sum(image.nbytes for image in item[0].images if image is not None)
 
 
 def _fail(shard: Shard, token: str, error: str) -> None:

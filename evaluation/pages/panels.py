@@ -13,6 +13,7 @@ from evaluation.access import check_may_approve_protocol, check_may_audit
 from evaluation.selectors import list_runs, protocols_awaiting, runs_failed, runs_of_version
 from evaluation.services.runs import AUDITABLE
 from models_registry.models import CohortVersion, ModelVersion
+from models_registry.selectors import void_versions
 
 RUNS_SHOWN = 20
 LATEST_SHOWN = 5
@@ -62,6 +63,15 @@ def protocols_and_failures(user: User) -> Iterator[QueueItem]:
                 word="To approve",
             )
     if can(check_may_audit, user):
+        for version in void_versions():
+            yield QueueItem(
+                title=f"Audit {version} again, or have it retired",
+                why=f"Its approval is void. {version.void_reason}",
+                href=reverse("version", args=[version.system.slug, version.pk]),
+                since=version.void_at or version.submitted_at,
+                tone="insufficient",
+                word="Approval void",
+            )
         for run in runs_failed():
             yield QueueItem(
                 title=f"Audit of {run.version} did not finish",

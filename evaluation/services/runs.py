@@ -29,7 +29,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     RunStatus.FAILED: frozenset({RunStatus.QUEUED}),
     RunStatus.DONE: frozenset(),
 }
-AUDITABLE = (VersionStatus.SUBMITTED, VersionStatus.IN_AUDIT)
+AUDITABLE = (VersionStatus.SUBMITTED, VersionStatus.IN_AUDIT, VersionStatus.VOID)
 
 
 def move_run(run_id: int, *, to: RunStatus, **changes: Any) -> bool:
@@ -77,7 +77,7 @@ def request_audit(
         Shard(run=run, index=shard.index, cohort_shard_digest=shard.digest, n_studies=shard.n_studies)
         for shard in reader.shards
     )
-    if version.status == VersionStatus.SUBMITTED:
+    if version.status in {VersionStatus.SUBMITTED, VersionStatus.VOID}:
         transition_version(version=version, to=VersionStatus.IN_AUDIT, by=by, reason=f"audit {run.pk} requested")
     ledger.record(
         actor=by.username,

@@ -8,6 +8,7 @@ from typing import Any
 from django.urls import reverse
 
 from core.access import Permission, can
+from core.errors import ConflictError
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from evaluation.models import AuditRun, Outcome, RunStatus
@@ -17,7 +18,9 @@ from governance.access import check_may_issue, check_may_open_review
 from governance.models import Bundle, Report
 from governance.pages.documents import title_of
 from governance.reports.base import REPORTS
+from governance.services.reviews import check_requested_since
 from models_registry.models import ModelVersion, VersionStatus
+from models_registry.selectors import void_versions
 
 OUTCOME_TONES = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.INSUFFICIENT: "insufficient"}
 
@@ -27,6 +30,11 @@ def _may_open(user: User, run: AuditRun) -> Permission:
     if allowed and run.version.status != VersionStatus.IN_AUDIT:
         state = run.version.get_status_display().lower()
         return Permission(allowed=False, reason=f"The version is {state}; a review is opened while it is in audit.")
+    if allowed:
+        try:
+            check_requested_since(run)
+        except ConflictError as error:
+            return Permission(allowed=False, reason=error.message)
     return allowed
 
 
@@ -75,6 +83,15 @@ def votes_and_reviews(user: User) -> Iterator[QueueItem]:
                 word="To vote",
             )
     if can(check_may_open_review, user):
+        for version in void_versions():
+            yield QueueItem(
+                title=f"The approval of {version} is void",
+                why=f"{version.void_reason} Whoever uses it has to be told; the committee decides anew after an audit.",
+                href=reverse("lineage", args=[version.system.slug, version.pk]),
+                since=version.void_at or version.submitted_at,
+                tone="insufficient",
+                word="Approval void",
+            )
         for run in list_runs().filter(
             status=RunStatus.DONE, version__status=VersionStatus.IN_AUDIT, reviews__isnull=True
         ):

@@ -10,7 +10,12 @@ from core.digests import sha256_bytes
 from core.errors import ConflictError
 from core.models import User
 from evaluation.models import AuditRun, RunStatus
-from governance.access import check_evidence_passes, check_may_open_review, check_may_vote
+from governance.access import (
+    check_evidence_passes,
+    check_may_open_review,
+    check_may_vote,
+    check_rests_on_what_was_reviewed,
+)
 from governance.models import Review, Vote
 from models_registry.models import VersionStatus
 from models_registry.services.versions import model_store, transition_version
@@ -35,7 +40,8 @@ def open_review(*, run: AuditRun, by: User, quorum: int = 2) -> Review:
 
     Raises:
         DeniedError: ``by`` is no committee chair.
-        ConflictError: the run is not done, its evidence is about other weights, the version is not in audit.
+        ConflictError: the run is not done, its evidence is about other weights or older than what voided the
+            version's approval, the version is not in audit.
         NotFoundError, DigestMismatchError: the evidence is gone from the store or was changed there.
     """
     check_may_open_review(by)
@@ -94,6 +100,7 @@ def _check_in_audit(run: AuditRun, *, evidence_version: str) -> None:
             f"The evidence of audit {run.pk} is not about {version} as it is registered now.",
             remedy="Audit the version again.",
         )
+    check_requested_since(run)
     if version.status != VersionStatus.IN_AUDIT:
         raise ConflictError(
             f"{version} is {version.get_status_display().lower()}, so no review can be opened.",
@@ -101,11 +108,22 @@ def _check_in_audit(run: AuditRun, *, evidence_version: str) -> None:
         )
 
 
+def check_requested_since(run: AuditRun) -> None:
+    """Raise if something voided the version after this audit was requested: its evidence led to what is void now."""
+    version = run.version
+    if version.void_at is not None and version.void_at >= run.requested_at:
+        raise ConflictError(
+            f"Audit {run.pk} is older than what voided {version}. {version.void_reason}",
+            remedy="Audit the version again, and open a review on that audit.",
+        )
+
+
 def cast_vote(*, review: Review, choice: str, rationale: str, by: User) -> Vote:
     """Vote on a review. The vote that completes a quorum closes the review and moves the version.
 
     Raises:
-        DeniedError: the person may not vote, or approves what the evidence does not pass.
+        DeniedError: the person may not vote, or approves what the evidence does not pass or what rests on a backbone
+            that changed since the review was opened.
         ConflictError: the review is closed or void, the choice is unknown, or the reason is empty.
         NotFoundError, DigestMismatchError: the evidence is gone from the store or was changed there.
     """
@@ -124,6 +142,7 @@ def cast_vote(*, review: Review, choice: str, rationale: str, by: User) -> Vote:
         _check_still_open(review)
         check_may_vote(by, review)
         if choice == Vote.Choice.APPROVE:
+            check_rests_on_what_was_reviewed(review)
             check_evidence_passes(outcome)
             check_evidence_passes(review.run.outcome)
         vote = _create_vote(review=review, choice=choice, rationale=rationale, by=by)
@@ -132,9 +151,12 @@ def cast_vote(*, review: Review, choice: str, rationale: str, by: User) -> Vote:
 
 
 def locked_review(pk: int) -> Review:
-    """The review as it is now, locked until the transaction ends where the database can do so."""
+    """The review and its version as they are now, locked until the transaction ends where the database can do so.
+
+    The version too, so that a backbone that changes at this moment changes before the vote or waits for it.
+    """
     people = ("submitter", "runner", "protocol_approver")
-    rows = Review.objects.select_for_update(of=("self",)).select_related("version__system", "run", *people)
+    rows = Review.objects.select_for_update(of=("self", "version")).select_related("version__system", "run", *people)
     return rows.get(pk=pk)
 
 

@@ -13,8 +13,16 @@ from core.access import can
 from core.pages.forms import HouseForm, attempt, bind
 from core.pages.readers import HouseRequest, reads
 from models_registry.access import check_may_create_system, check_may_register_version
+from models_registry.models import SystemKind
 from models_registry.selectors import get_system, list_systems
 from models_registry.services.systems import create_system
+
+
+class KindField(forms.ChoiceField):
+    """Chosen beforehand, so that nobody has to think about backbones who registers none."""
+
+    def clean(self, value: str | None) -> str:
+        return str(super().clean(value or SystemKind.SYSTEM))
 
 
 class SystemForm(HouseForm):
@@ -23,6 +31,13 @@ class SystemForm(HouseForm):
     intended_purpose = forms.CharField(
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text="What it is for, on whom, used by whom. The technical documentation quotes it.",
+    )
+    kind = KindField(
+        choices=SystemKind.choices,
+        initial=SystemKind.SYSTEM,
+        label="What it is",
+        help_text="A backbone is a general model that other systems put a light head on. When its weights change, the "
+        "approvals of what is built on it are void.",
     )
     risk_class = forms.CharField(
         max_length=200, required=False, help_text="For example: MDR class IIa; high-risk by Art. 6(1) AI Act."

@@ -1,69 +1,36 @@
-"""Model versions: one of them, a new one."""
+"""One model version: what it is bound to, where it comes from, what it says of itself, and its bill of materials."""
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 
-from django import forms
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.shortcuts import render
+from django.utils.text import slugify
+from django.views.decorators.http import require_safe
 
-from core.access import can
-from core.pages.forms import HouseForm, attempt, bind
+from core.digests import compare_manifests
 from core.pages.panels import panels_for
 from core.pages.readers import HouseRequest, reads
-from models_registry.access import check_may_register_version
-from models_registry.adapters.base import ADAPTERS
-from models_registry.selectors import get_system, get_version
-from models_registry.services.versions import register_version
-
-ADAPTER_WORDS = {
-    "clip": "Zero-shot CLIP or SigLIP model: weights that are run",
-    "endpoint": "Model behind an OpenAI-compatible endpoint: its weights are not bound",
-    "fusion": "Reference fusion model: weights that are run",
-    "image_text_to_text": "Vision-language model with a chat prompt: weights that are run",
-    "onnx": "Image classifier as an ONNX graph: weights that are run",
-    "recorded": "Recorded predictions: no weights are run",
-    "text_generation": "Language model over a study's texts: weights that are run",
-    "torch_export": "Image classifier as an exported PyTorch program: weights that are run",
-    "vision_encoder_decoder": "Image encoder with a text decoder, writes reports: weights that are run",
-}
-"""What an adapter of the house is, in words; one of another distribution is called by its key."""
+from models_registry.lineage_selectors import former_version, newer_backbones
+from models_registry.models import ModelVersion
+from models_registry.pages.lineage import near_picture
+from models_registry.selectors import get_version
 
 
-class VersionForm(HouseForm):
-    label = forms.CharField(max_length=80, help_text="As its provider names it, for example 2.1.0.")
-    adapter = forms.ChoiceField(help_text="How the model is loaded and asked.")
-    folder = forms.CharField(
-        max_length=1000,
-        label="Folder on the server",
-        help_text="The folder that holds the weights (safetensors) and their configuration, or the prediction log. "
-        "It is checked without being run, then copied and bound to its digest.",
-    )
-    notes = forms.CharField(widget=forms.Textarea(attrs={"rows": 3}), required=False)
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One file of a version: its path, SHA-256, and size in bytes where it was recorded."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["adapter"].choices = [(key, ADAPTER_WORDS.get(key, key)) for key, _ in ADAPTERS]  # type: ignore[attr-defined]
-
-    def clean_folder(self) -> Path:
-        folder = Path(self.cleaned_data["folder"].strip())
-        if not folder.is_absolute():
-            raise forms.ValidationError("Give the whole path, beginning with /.")
-        return folder
+    path: str
+    digest: str
+    size: int | None
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@reads
-def version_new(request: HouseRequest, slug: str) -> HttpResponse:
-    system, form = get_system(slug), bind(VersionForm, request)
-    version = attempt(form, partial(register_version, system=system, by=request.user))
-    if version:
-        return redirect("version", slug=slug, pk=version.pk)
-    context = {"form": form, "system": system, "permission": can(check_may_register_version, request.user)}
-    return render(request, "models_registry/version_new.html", context, status=form.status)
+def files_of(version: ModelVersion) -> list[File]:
+    """Every file of a version, in the order of the paths."""
+    sizes = version.sizes or {}
+    return [File(path=path, digest=digest, size=sizes.get(path)) for path, digest in sorted(version.manifest.items())]
 
 
 @require_safe
@@ -71,10 +38,29 @@ def version_new(request: HouseRequest, slug: str) -> HttpResponse:
 def version_detail(request: HouseRequest, slug: str, pk: int) -> HttpResponse:
     """The version, and what higher floors add: audits, reviews, reports."""
     version = get_version(slug, pk)
+    former, files = former_version(version), files_of(version)
     context = {
         "version": version,
-        "files": sorted(version.manifest.items()),
+        "files": files,
+        "total_bytes": sum(version.sizes.values()) if version.sizes else None,
+        "former": former,
+        "change": compare_manifests(former.manifest, version.manifest) if former else None,
+        "newer": newer_backbones(version),
+        "picture": near_picture(version),
+        "card": version.card,
         "actions": panels_for("version-actions", request.user, version),
         "panels": panels_for("version", request.user, version),
     }
     return render(request, "models_registry/version.html", context)
+
+
+@require_safe
+@reads
+def version_bom(request: HouseRequest, slug: str, pk: int) -> HttpResponse:
+    """The version as a CycloneDX bill of materials, to take along: equal content gives equal bytes."""
+    from models_registry.cards import ml_bom_bytes
+
+    version = get_version(slug, pk)
+    response = HttpResponse(ml_bom_bytes(version), content_type="application/vnd.cyclonedx+json; version=1.6")
+    response["Content-Disposition"] = f'attachment; filename="{slug}-{slugify(version.label)}-{pk}.cdx.json"'
+    return response

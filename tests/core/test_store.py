@@ -5,12 +5,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from core.digests import canonical_json, finite_or_none, folder_manifest, manifest_digest, sha256_file, sha256_json
-from core.errors import DigestMismatchError, EnvironmentProblemError, NotFoundError
+from core.digests import (
+    canonical_json,
+    compare_manifests,
+    finite_or_none,
+    folder_manifest,
+    manifest_digest,
+    sha256_file,
+    sha256_json,
+)
+from core.errors import AuscultError, DigestMismatchError, EnvironmentProblemError, NotFoundError
 from core.store import Store, check_manifest
 
 DATA = b"some evidence"
@@ -120,6 +130,85 @@ def test_a_folder_cannot_be_renamed_into_another(model: Path) -> None:
     (model / "model.safetensors").rename(model / "weights.safetensors")
     with pytest.raises(DigestMismatchError, match=r"model\.safetensors is missing"):
         check_manifest(model, manifest)
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_a_folder_that_is_moved_in_is_the_same_as_a_copy(store: Store, model: Path, move: bool) -> None:
+    (model / "tokens" / "vocabulary.txt").chmod(0o644)
+    expected = folder_manifest(model)
+    number = (model / "model.safetensors").stat().st_ino
+    digest, manifest = store.put_folder(model, move=move)
+    stored = store.folder_path(digest)
+    assert manifest == expected == folder_manifest(stored)
+    assert model.exists() is not move
+    assert ((stored / "model.safetensors").stat().st_ino == number) is move
+    assert (stored / "tokens" / "vocabulary.txt").stat().st_mode & 0o777 == 0o600
+    assert (stored / "tokens").stat().st_mode & 0o777 == 0o700
+    assert left_behind(store) == []
+
+
+def test_the_same_content_moved_in_twice_is_kept_once(store: Store, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "again")
+    assert store.put_folder(model, move=True) == store.put_folder(tmp_path / "again", move=True)
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_move_across_disks_is_a_copy(store: Store, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    staging = store.staging_folder().parent
+    stat = Path.stat
+
+    def elsewhere(path: Path, **options: bool) -> object:
+        found = stat(path, **options)
+        return os.stat_result([*found[:2], 99, *found[3:10]]) if path == staging else found
+
+    expected = folder_manifest(model)
+    monkeypatch.setattr(Path, "stat", elsewhere)
+    digest, manifest = store.put_folder(model, move=True)
+    assert manifest == expected == folder_manifest(store.folder_path(digest)) and not model.exists()
+
+
+def test_links_pipes_and_devices_do_not_come_in(store: Store, model: Path) -> None:
+    (model / "link").symlink_to("/etc/hostname")
+    with pytest.raises(AuscultError, match="link to another place") as caught:
+        store.put_folder(model)
+    assert caught.value.file == "link"
+    (model / "link").unlink()
+    os.mkfifo(model / "pipe")
+    with pytest.raises(AuscultError, match="neither a file nor a folder"):
+        store.put_folder(model)
+    assert not (store.root / "folders").exists()
+
+
+def test_a_disk_without_room_is_told_before_anything_is_copied(
+    store: Store, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
+    with pytest.raises(EnvironmentProblemError, match=r"0\.0 GB free"):
+        store.put_folder(model)
+    assert left_behind(store) == []
+
+
+def test_a_folder_that_fails_half_way_leaves_nothing(
+    store: Store, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("core.copying.copy_file", gone)
+    with pytest.raises(PermissionError):
+        store.put_folder(model)
+    assert left_behind(store) == [] and not (store.root / "folders").exists()
+
+
+def test_two_manifests_tell_what_changed(model: Path) -> None:
+    before = folder_manifest(model)
+    (model / "model.safetensors").write_bytes(b"Weights")
+    (model / "tokens" / "vocabulary.txt").rename(model / "tokens" / "words.txt")
+    change = compare_manifests(before, folder_manifest(model))
+    assert change.changed == ("model.safetensors",)
+    assert (change.removed, change.added) == (("tokens/vocabulary.txt",), ("tokens/words.txt",))
+    assert change and not compare_manifests(before, before)
 
 
 def test_a_link_out_of_the_folder_is_not_followed(model: Path, tmp_path: Path) -> None:

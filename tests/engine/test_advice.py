@@ -93,15 +93,10 @@ def fairlearn_gap(truth: Any, chance: Any, group: Any, metric: str) -> float:
 
 @pytest.mark.parametrize("metric", sorted(mitigation.OPTIMISER_CONSTRAINTS))
 def test_before_and_after_are_what_fairlearn_measures_on_the_held_out_rows(metric: str) -> None:
-    from fairlearn.postprocessing import ThresholdOptimizer
-
     table, sketch = planted()
     fit, held_out = halves(table)
     truth, score, group = rows_of(table, fit)
-    optimiser = ThresholdOptimizer(
-        estimator=mitigation._as_given(), constraints=mitigation.OPTIMISER_CONSTRAINTS[metric],
-        objective="balanced_accuracy_score", prefit=True, predict_method="predict_proba",
-    )  # fmt: skip
+    optimiser = threshold_optimizer(metric)
     optimiser.fit(score[:, None], truth, sensitive_features=group)
     truth, score, group = rows_of(table, held_out)
     chance = optimiser._pmf_predict(score[:, None], sensitive_features=group)[:, 1]

@@ -20,13 +20,17 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FILL = (
     "import django; django.setup(); from tests.pages.scene import house; from tests.pages.closer_scene import enrich; "
-    "enrich(house()['fail'])"
+    "from tests.pages.lineage_scene import furnish, intakes, workers; found = house(); enrich(found['fail']); "
+    "furnish(found['cohort'], found['protocol']); intakes(found['system']); workers()"
 )
 PAGES = (
     "/", "/systems/", "/systems/chest-model/", "/systems/chest-model/versions/1/", "/systems/~new/", "/cohorts/",
     "/cohorts/simulated-chest-cohort/", "/cohorts/~import/", "/cohorts/~import/1/", "/audits/", "/audits/new/",
     "/audits/1/", "/audits/3/", "/audits/4/", "/audits/5/", "/audits/protocols/", "/audits/protocols/1/",
     "/audits/protocols/new/",
+    "/systems/chest-model/versions/new/", "/systems/chest-findings/versions/6/", "/systems/chest-backbone/",
+    "/systems/chest-findings/versions/6/lineage/", "/systems/chest-backbone/versions/9/lineage/", "/workers/",
+    "/systems/chest-model/intakes/1/", "/systems/chest-model/intakes/2/", "/systems/chest-model/intakes/3/",
     "/governance/", "/governance/reviews/1/", "/governance/reviews/2/", "/governance/ledger/", "/reports/",
 )  # fmt: skip
 pytestmark = [

@@ -129,7 +129,7 @@ def test_an_unexpected_error_of_an_import_is_told_and_logged(
     ready.refresh_from_db()
     assert ready.status == Status.FAILED
     assert "Unexpected ZeroDivisionError" in ready.error and "What to do" in ready.error
-    assert not list((execution.settings.AUSCULT_HOME / "scratch").iterdir())
+    assert not list((leases.settings.AUSCULT_HOME / "scratch").iterdir())
 
 
 def test_a_ledger_that_fails_registers_no_cohort(

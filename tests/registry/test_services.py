@@ -202,7 +202,7 @@ def test_the_same_label_or_the_same_content_twice_is_a_conflict(world: SimpleNam
 def test_a_rival_who_was_first_is_told_as_a_conflict(world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two people register at once: both pass the look beforehand, the database lets one through."""
     register(world, world.files.predictions)
-    monkeypatch.setattr(versions, "_check_new", lambda **_: None)
+    monkeypatch.setattr(versions, "check_new", lambda **_: None)
     with pytest.raises(ConflictError, match="already has a version"):
         register(world, world.files.predictions)
     assert acts() == ["version.registered"]
@@ -292,14 +292,17 @@ ALLOWED = {
     ("in_audit", "retired"),
     ("in_review", "approved"),
     ("in_review", "rejected"),
+    ("approved", "void"),
     ("approved", "retired"),
+    ("void", "in_audit"),
+    ("void", "retired"),
     ("rejected", "retired"),
 }
 
 
 def test_a_version_moves_only_along_the_table(world: SimpleNamespace) -> None:
     version = make_version(world.people, world.files.predictions)
-    assert len(PAIRS) == 49 and len(ALLOWED) == 9
+    assert len(PAIRS) == 64 and len(ALLOWED) == 12
     for old, new in PAIRS:
         ModelVersion.objects.filter(pk=version.pk).update(status=old)
         version.refresh_from_db()

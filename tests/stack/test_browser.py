@@ -245,8 +245,13 @@ def test_an_audit_is_requested_watched_cancelled_and_resumed(installation: Insta
     elena.link("Register a version").click()
     elena.page.get_by_label("Label").fill(CANDIDATE)
     elena.page.get_by_label("Adapter").select_option("fusion")
-    elena.page.get_by_label("Folder on the server").fill(candidate_folder(installation))
-    elena.button("Check and register").click()
+    elena.page.get_by_label("In a folder on the server").check()
+    elena.page.get_by_label("Folder on the server", exact=True).fill(candidate_folder(installation))
+    elena.button("Check the model").click()
+    elena.page.locator(".title-line .status").get_by_text("Ready to register").wait_for(timeout=WORKER)
+    elena.page.locator("summary", has_text="Register this version").click()
+    elena.button("Confirm and register").click()
+    elena.page.wait_for_url(re.compile(r"/versions/\d+/$"), timeout=WORKER)
     elena.reads("Submitted")
     assert elena.button("Request an audit").is_disabled(), "the submitter could audit their own version"
 
@@ -295,9 +300,10 @@ def addresses(installation: Installation) -> list[str]:
         from governance.models import Review
         from models_registry.models import AISystem, CohortVersion, ModelVersion
         answer = [reverse(name) for name in ("home", "systems", "system-new", "audits", "audit-new", "protocols",
-            "protocol-new", "cohorts", "import-new", "reviews", "ledger", "reports")]
+            "protocol-new", "cohorts", "import-new", "reviews", "ledger", "reports", "workers")]
         answer += [reverse("system", args=[row.slug]) for row in AISystem.objects.all()]
-        answer += [reverse("version", args=[row.system.slug, row.pk]) for row in ModelVersion.objects.all()]
+        for name in ("version", "lineage"):
+            answer += [reverse(name, args=[row.system.slug, row.pk]) for row in ModelVersion.objects.all()]
         answer += [reverse("audit", args=[row.pk]) for row in AuditRun.objects.all()]
         answer += [reverse("protocol", args=[row.pk]) for row in Protocol.objects.all()]
         answer += [reverse("review", args=[row.pk]) for row in Review.objects.all()]

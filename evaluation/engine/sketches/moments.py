@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -105,12 +106,17 @@ class PatientMoments:
         left, right = (array.reshape(len(self.total), -1) for array in (one, two))
         found = np.zeros((left.shape[1], right.shape[1]))
         if len(self.values):
-            weights = self.values.astype(np.float64)
-            apart = self.rows != self.columns
-            found = left[self.rows].T @ (right[self.columns] * weights[:, None])
-            mirror = right[self.rows[apart]] * weights[apart, None]
-            found = found + left[self.columns[apart]].T @ mirror
+            weights, rows, columns, apart = self._mirrored
+            found = left[self.rows].T @ (right[self.columns] * weights)
+            found = found + left[columns].T @ (right[rows] * apart)
         return found.reshape(one.shape[1:] + two.shape[1:])
+
+    @cached_property
+    def _mirrored(self) -> tuple[Floats, Ints, Ints, Floats]:
+        """Values as a column; rows, columns and values of the entries off the diagonal, which stand below it too."""
+        weights = self.values.astype(np.float64)[:, None]
+        apart = self.rows != self.columns
+        return weights, self.rows[apart], self.columns[apart], weights[apart]
 
     def to_blocks(self) -> tuple[dict[str, int], list[bytes]]:
         """Facts for a header, and the arrays as little-endian bytes."""

@@ -9,13 +9,13 @@ its patients: the same distribution, at a fraction of the cost.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from evaluation.engine.statistics.threads import in_threads
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -24,9 +24,8 @@ PART, MOST = 1 << 21, 1024
 generator of its own: both constants are part of what defines the draws, while the number of threads is not."""
 RARE = 12
 """A vector that fewer patients have is drawn patient by patient: cheaper than a binomial number of its own."""
-THREADS = 2
 LITTLE = 1 << 18
-"""Draws of fewer numbers are not worth a second thread."""
+"""Draws of fewer numbers are not worth threads of their own."""
 
 
 def resample_totals(vectors: Ints, counts: Ints, *, groups: int, replicates: int, rng: np.random.Generator) -> Floats:
@@ -53,16 +52,12 @@ def resample_totals(vectors: Ints, counts: Ints, *, groups: int, replicates: int
         stratum, rows, child = task
         total[rows, stratum.columns] = stratum.draw(rows.stop - rows.start, child)
 
-    if replicates * len(counts) < LITTLE or (os.cpu_count() or 1) < 2:
+    # Parts write to places of their own.
+    if replicates * len(counts) < LITTLE:
         for task in tasks:
             work(task)
     else:
-        from threadpoolctl import threadpool_limits
-
-        # numpy draws without the interpreter's lock, and parts write to places of their own. BLAS would start threads
-        # of its own within each, which wait for one another.
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(work, tasks))
+        in_threads(work, tasks)
     return total.reshape(replicates, groups, 4)
 
 

@@ -23,6 +23,8 @@ Ints = npt.NDArray[np.int64]
 SPARSE = 10
 LEAST_EFFECT = 0.25
 """A design effect below this is not believed: it is chance, or patients whose studies were chosen to differ."""
+DENSE = 1 << 24
+"""A product of so many terms is computed without regard to those that are 0."""
 LEVELS = np.array(list(product(range(3), repeat=4)))
 """How many studies a patient has in each cell: none, one, more. int64 [81, 4]."""
 
@@ -80,16 +82,11 @@ class PatientSums:
         """Args:
         vectors: int64 [D, 4G], columns group-major; counts: int64 [D], patients with that vector.
         """
-        from scipy.sparse import csr_array
-
         levels = np.minimum(vectors.reshape(len(counts), groups, 4), 2) @ np.array([27, 9, 3, 1])
         presence = np.zeros((groups, len(LEVELS)), dtype=np.int64)
         np.add.at(presence, (np.broadcast_to(np.arange(groups), levels.shape), levels), counts[:, None])
-        # A patient is in few groups, so that few products are not 0.
-        table = csr_array(vectors)
-        products = (table.multiply(counts[:, None]).T @ table).toarray()
         totals = (counts @ vectors).reshape(groups, 4)
-        return cls(totals=totals, products=np.asarray(products, dtype=np.int64), presence=presence)
+        return cls(totals=totals, products=_products(vectors, counts), presence=presence)
 
     @cached_property
     def patients(self) -> Ints:
@@ -146,3 +143,16 @@ class PatientSums:
             effective=n / max(1.0, effect), clustered=several > 0,
             variance=value * (1 - value) / n * max(1.0 if sparse else LEAST_EFFECT, effect),
         )  # fmt: skip
+
+
+def _products(vectors: Ints, counts: Ints) -> Ints:
+    """Sum over patients of the outer product of the vector with itself, int64 [4G, 4G]."""
+    if vectors.size * vectors.shape[1] <= DENSE:
+        # As floats, the product runs in BLAS; the numbers are whole and below 2^53, so it is still exact.
+        table = vectors.astype(np.float64)
+        return ((table * counts[:, None]).T @ table).astype(np.int64)
+    from scipy.sparse import csr_array
+
+    # A patient is in few groups, so that few products are not 0.
+    sparse = csr_array(vectors)
+    return np.asarray((sparse.multiply(counts[:, None]).T @ sparse).toarray(), dtype=np.int64)

@@ -13,6 +13,7 @@ calibration; Guo et al. (2017), ICML, for ECE; Vickers and Elkin (2006), Medical
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +26,7 @@ EXTREME = 1e-9
 """Scores are kept this far from 0 and 1 before their logit is taken."""
 
 
+SINGULAR = 1e12
 LEAST_DOUBT = 5.0
 """Least ``sum p (1-p)`` over the studies, recalibrated, with which a calibration line is told."""
 
@@ -184,7 +186,7 @@ def _newton(design: Floats, offset: Floats, weight: Floats) -> _Fit | None:
         score = np.array([(weight * x * (y - mean)).sum() for x in design])
         curve = weight * mean * (1 - mean)
         information = np.array([[(curve * one * two).sum() for two in design] for one in design])
-        if np.linalg.cond(information) > 1e12:
+        if _singular(information):
             return None
         step = np.linalg.solve(information, score)
         step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-300))
@@ -196,6 +198,16 @@ def _newton(design: Floats, offset: Floats, weight: Floats) -> _Fit | None:
     return None
 
 
+def _singular(information: Floats) -> bool:
+    """Whether a symmetric matrix of one or two rows has a condition number above SINGULAR."""
+    (top, *_), trace = information[0], float(np.trace(information))
+    determinant = float(top) if len(information) == 1 else float(top * information[1, 1] - information[0, 1] ** 2)
+    # The condition number of a positive definite matrix of two rows is below trace^2 / determinant.
+    if top > 0 and determinant > trace**len(information) * 1e-6:
+        return False
+    return bool(np.linalg.cond(information) > SINGULAR)
+
+
 def net_benefit(scores: Scores, from_bin: int, threshold: float) -> Statistic:
     """``TP/n - FP/n t/(1-t)``: studies from ``from_bin`` on are called positive, t is the threshold probability."""
     if not scores.n:
@@ -204,6 +216,15 @@ def net_benefit(scores: Scores, from_bin: int, threshold: float) -> Statistic:
     gain = np.stack([-called * threshold / (1 - threshold), called])
     value = float((scores.counts * gain).sum() / scores.n)
     return Statistic(value=value, influence=(gain - value) / scores.n)
+
+
+def net_benefits(scores: Scores, from_bins: Sequence[int], thresholds: Sequence[float]) -> list[float]:
+    """The values of :func:`net_benefit` at several thresholds; the scores must not be empty."""
+    odds = np.array([-threshold / (1 - threshold) for threshold in thresholds])
+    called = (np.arange(scores.counts.shape[1]) >= np.array(from_bins)[:, None]).astype(np.float64)
+    gain = np.stack([called * odds[:, None], called], axis=1) * scores.counts
+    values: list[float] = (gain.reshape(len(odds), -1).sum(axis=1) / scores.n).tolist()
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)

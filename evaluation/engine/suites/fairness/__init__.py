@@ -6,8 +6,10 @@ is read in ``docs/fairness.md``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from evaluation.engine.judging import Contrast, CriterionTest, Region, Shortfall
 from evaluation.engine.protocol import Criterion, Protocol
@@ -15,6 +17,7 @@ from evaluation.engine.records import UNKNOWN, Advice, Measurement, ShardTable, 
 from evaluation.engine.registry import SUITES, Basis, MetricInfo, MetricKind, SuiteFindings
 from evaluation.engine.sketches.claims import ClaimsSketch
 from evaluation.engine.sketches.counts import OVERALL
+from evaluation.engine.statistics.threads import in_threads
 from evaluation.engine.suites.fairness.cross_check import compare_with_fairlearn
 from evaluation.engine.suites.fairness.groups import LabelGroups
 from evaluation.engine.suites.fairness.measure import measure_gaps, measure_groups
@@ -51,14 +54,16 @@ class FairnessSuite:
     def measure(self, protocol: Protocol, sketch: FairnessSketch, *, cross_check: bool) -> SuiteFindings:
         """Everything the protocol asks of the merged sketch."""
         parts = _parts(protocol, sketch)
-        found = [*_measurements(parts), *measure_reports(protocol, sketch.reports)]
+        checked = [partial(compare_with_fairlearn, list(parts.counts.values()))] if cross_check and parts.counts else []
+        measured, checks = _at_once(_works(parts), checked)
+        found = [*(item for part in measured for item in part), *measure_reports(protocol, sketch.reports)]
         wanted = _wanted(protocol)
         measurements = [item for item in found if not protocol.metrics or item.metric in wanted]
         return SuiteFindings(
             measurements=tuple(measurements),
             tests=tuple(_tests(protocol, parts, sketch.reports)),
             notes=(*_notes(protocol, sketch), *report_notes(protocol, sketch.reports)),
-            cross_checks=(compare_with_fairlearn(list(parts.counts.values())),) if cross_check and parts.counts else (),
+            cross_checks=tuple(checks),
         )
 
     def advise(self, protocol: Protocol, sketch: FairnessSketch, verdicts: Sequence[Verdict]) -> tuple[Advice, ...]:
@@ -89,16 +94,35 @@ def _wanted(protocol: Protocol) -> set[str]:
     return named | {"omission"} if any(name.startswith("chair_") for name in named) else named
 
 
-def _measurements(parts: _Parts) -> Iterator[Measurement]:
-    for key, counted in parts.counts.items():
-        under = counted.protocol.underdiagnosis
-        composite = under is not None and counted.label == under.name
-        yield from measure_groups(counted, composite=composite)
-        if counted.attribute:
-            tested = {item.metric for item in counted.protocol.criteria if item.attribute == counted.attribute}
-            yield from measure_gaps(counted, composite=composite, permuted=tested)
-        if key in parts.scores:
-            yield from measure_scores(parts.scores[key])
+def _works(parts: _Parts) -> list[Callable[[], list[Measurement]]]:
+    """What is to be measured, by label and grouping. Each draws from a seed of its own, so their order is all one."""
+    return [
+        work
+        for key, counted in parts.counts.items()
+        for work in (partial(_measure_counts, counted), partial(_measure_scores, parts.scores.get(key)))
+    ]
+
+
+def _at_once(
+    works: Sequence[Callable[[], list[Measurement]]], checks: Sequence[Callable[[], dict[str, Any]]]
+) -> tuple[list[list[Measurement]], list[dict[str, Any]]]:
+    """Measures in threads, the checks beside them: these need the interpreter while the others draw."""
+    found: list[Any] = in_threads(lambda work: work(), [*checks, *works])
+    return found[len(checks) :], found[: len(checks)]
+
+
+def _measure_counts(counted: LabelGroups) -> list[Measurement]:
+    under = counted.protocol.underdiagnosis
+    composite = under is not None and counted.label == under.name
+    found = list(measure_groups(counted, composite=composite))
+    if counted.attribute:
+        tested = {item.metric for item in counted.protocol.criteria if item.attribute == counted.attribute}
+        found += measure_gaps(counted, composite=composite, permuted=tested)
+    return found
+
+
+def _measure_scores(scored: ScoredGroups | None) -> list[Measurement]:
+    return [] if scored is None else list(measure_scores(scored))
 
 
 def _labels(protocol: Protocol) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import combinations
 
 import numpy as np
@@ -33,7 +33,9 @@ class LabelGroups(Grouped):
         super().__init__(protocol, label, attribute, cells.groups)
         self.cells = cells
         self._rates: dict[tuple[str, str], Rate] = {}
+        self._replicates: bootstrap.Floats | None = None
         self._drawn: dict[str, bootstrap.Floats] = {}
+        self._correlations: dict[tuple[str, str, str], float] = {}
         self._variances: dict[str, bootstrap.Floats] = {}
         self._contrasts: dict[tuple[str, ...], tuple[Contrast, ...]] = {}
         self._together: dict[str, npt.NDArray[np.int64]] = {}
@@ -166,20 +168,22 @@ class LabelGroups(Grouped):
         told = sum(int(used.sum()) for used in resampled.values())
         return critical if told == pairs else max(critical, fallback)
 
-    @cached_property
     def _totals(self) -> bootstrap.Floats:
-        return bootstrap.resample_totals(
-            self.cells.vectors,
-            self.cells.counts,
-            groups=len(self.cells.groups),
-            replicates=self.protocol.replicates,
-            rng=generator(self.protocol.seed, self.label, self.attribute),
-        )
+        # Not a cached_property: its lock is that of the class, and labels would wait for one another.
+        if self._replicates is None:
+            self._replicates = bootstrap.resample_totals(
+                self.cells.vectors,
+                self.cells.counts,
+                groups=len(self.cells.groups),
+                replicates=self.protocol.replicates,
+                rng=generator(self.protocol.seed, self.label, self.attribute),
+            )
+        return self._replicates
 
     def _deviations(self, metric: str) -> bootstrap.Floats:
         """Replicates of the rates of all groups less the rates, float64 [B, G]; NaN where undefined."""
         if metric not in self._drawn:
-            self._drawn[metric] = RATES[metric].of(self._totals) - RATES[metric].of(self.sums.totals.astype(np.float64))
+            self._drawn[metric] = RATES[metric].of(self._totals()) - RATES[metric].of(self.sums.totals.astype(np.float64))
         return self._drawn[metric]
 
     def _variance(self, metric: str) -> bootstrap.Floats:
@@ -220,9 +224,12 @@ class LabelGroups(Grouped):
         """Correlation of two rates; 0 when no patient is in both or a variance is 0."""
         if not self.spanning:
             return 0.0
-        found = self.sums.covariance(*_cells_of(metric), [self.index(one), self.index(two)])
-        scale = float(found[0, 0] * found[1, 1])
-        return float(np.clip(found[0, 1] / np.sqrt(scale), -1, 1)) if scale > 0 else 0.0
+        if (metric, one, two) not in self._correlations:
+            found = self.sums.covariance(*_cells_of(metric), [self.index(one), self.index(two)])
+            scale = float(found[0, 0] * found[1, 1])
+            told = float(np.clip(found[0, 1] / np.sqrt(scale), -1, 1)) if scale > 0 else 0.0
+            self._correlations[metric, one, two] = told
+        return self._correlations[metric, one, two]
 
     def _contrast(
         self, metric: str, groups: tuple[str, ...], value: float, interval: Callable[[float], Interval],
@@ -267,6 +274,7 @@ class LabelGroups(Grouped):
         return Shortfall(group=group, reason=reason, needed=needed)
 
 
+@cache
 def _cells_of(metric: str) -> tuple[list[int], list[int]]:
     """Cells of the numerator and of the denominator."""
     rule = RATES[metric]

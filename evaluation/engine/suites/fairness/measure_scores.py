@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -13,12 +13,13 @@ from evaluation.engine.sketches.scores import bin_edges
 from evaluation.engine.statistics.heterogeneity import wald_heterogeneity
 from evaluation.engine.statistics.intervals import Interval, wilson, z_of
 from evaluation.engine.statistics.scored import (
+    Bin,
     bin_influences,
     calibration_curve,
     calibration_error,
     equal_mass_edges,
     matched_calibration_error,
-    net_benefit,
+    net_benefits,
 )
 from evaluation.engine.statistics.seeds import generator
 from evaluation.engine.statistics.unknown import auroc_range
@@ -85,24 +86,28 @@ def _utility(groups: ScoredGroups, group: str) -> Measurement:
     detail: dict[str, Any] = {"threshold": point}
     if group in groups.adequate("auroc"):
         grid = sorted({*THRESHOLDS, *groups.protocol.utility_thresholds, *([point] if point else [])})
-        detail["curve"] = [_at(groups, group, threshold) for threshold in grid]
+        detail["curve"] = _curve(groups, group, grid)
     return _single(groups, NET_BENEFIT, group, **detail)
 
 
-def _at(groups: ScoredGroups, group: str, threshold: float) -> dict[str, float | None]:
-    """Rates and net benefit of calling positive from a threshold on."""
-    scores, first = groups.scores(group), groups.bin_at(threshold)
-    above = scores.counts[:, first:].sum(axis=1)
-    prevalence, odds = scores.with_finding / scores.n, threshold / (1 - threshold)
-    found = {
-        "threshold": threshold,
-        "selection_rate": float(above.sum()) / scores.n,
-        "tpr": float(above[1]) / scores.with_finding,
-        "fpr": float(above[0]) / scores.without,
-        "net_benefit": net_benefit(scores, first, threshold).value,
-        "treat_all": prevalence - (1 - prevalence) * odds,
-    }
-    return {name: None if value is None else round(value, 5) for name, value in found.items()}
+def _curve(groups: ScoredGroups, group: str, grid: Sequence[float]) -> list[dict[str, float]]:
+    """Rates and net benefit of calling positive from each threshold on."""
+    scores, first = groups.scores(group), [groups.bin_at(threshold) for threshold in grid]
+    benefits = net_benefits(scores, first, grid)
+    above = np.cumsum(scores.counts[:, ::-1], axis=1)[:, ::-1].T[first].tolist()
+    prevalence = scores.with_finding / scores.n
+    told = []
+    for threshold, benefit, (false, true) in zip(grid, benefits, above, strict=True):
+        found = {
+            "threshold": threshold,
+            "selection_rate": (false + true) / scores.n,
+            "tpr": true / scores.with_finding,
+            "fpr": false / scores.without,
+            "net_benefit": benefit,
+            "treat_all": prevalence - (1 - prevalence) * (threshold / (1 - threshold)),
+        }
+        told.append({name: round(value, 5) for name, value in found.items()})
+    return told
 
 
 def _calibration(groups: ScoredGroups, group: str, edges: list[int], smallest: int) -> Measurement:
@@ -144,37 +149,41 @@ def _error_interval(groups: ScoredGroups, group: str, edges: list[int], error: f
 
 def _bins(groups: ScoredGroups, group: str, edges: list[int]) -> list[dict[str, Any]]:
     """The curve for people; a bin that may hold too few patients is not told."""
-    scores, row, cell = groups.scores(group), groups.index(group), groups.protocol.minimum_cell
-    largest = max(1, int(groups.cells.largest[row]))
-    ends = bin_edges()
+    scores, cell = groups.scores(group), groups.protocol.minimum_cell
+    largest = max(1, int(groups.cells.largest[groups.index(group)]))
+    ends, level = bin_edges(), z_of(groups.protocol.alpha)
+    bins = calibration_curve(scores, edges)
+    effective = _effective(groups, group, bins)
     told_bins = []
-    for item in calibration_curve(scores, edges):
+    for item, size in zip(bins, effective, strict=True):
         facts: dict[str, Any] = {"low": round(float(ends[item.first]), 6), "high": round(float(ends[item.last]), 6)}
         if item.observed is None or item.predicted is None or -(-item.n // largest) < cell:
             empty = dict.fromkeys(("n", "predicted", "observed", "observed_low", "observed_high"))
-            told_bins.append(
-                facts
-                | empty
-                | {"reason": "no study" if not item.n else f"suppressed: may be fewer than {cell} patients"}
-            )
+            reason = "no study" if not item.n else f"suppressed: may be fewer than {cell} patients"
+            told_bins.append(facts | empty | {"reason": reason})
             continue
-        low, high = wilson(item.observed, _effective(groups, row, item.first, item.last), z_of(groups.protocol.alpha))
+        low, high = wilson(item.observed, size, level)
         facts |= {"n": item.n, "predicted": round(item.predicted, 6), "observed": round(item.observed, 6)}
         told_bins.append(facts | {"observed_low": round(low, 6), "observed_high": round(high, 6), "reason": ""})
     return told_bins
 
 
-def _effective(groups: ScoredGroups, row: int, first: int, last: int) -> float:
-    """Studies of a bin divided by the design effect of the share with the finding, at least 1."""
-    scores = groups.scores(groups.cells.groups[row])
-    part = scores.counts[:, first:last]
-    n, share = int(part.sum()), float(part[1].sum() / part.sum())
-    if share in (0.0, 1.0):
-        return n / max(1, int(groups.cells.largest[row]))
-    influence = np.zeros(scores.counts.shape)
-    influence[:, first:last] = (np.array([[0.0], [1.0]]) - share) / n
-    variance = float(groups.covariance([{row: influence}])[0, 0])
-    return min(float(n), share * (1 - share) / variance) if variance > 0 else float(n)
+def _effective(groups: ScoredGroups, group: str, bins: Sequence[Bin]) -> list[float]:
+    """Studies of each bin divided by the design effect of the share with the finding, at least 1; 0 without a study."""
+    scores, row = groups.scores(group), groups.index(group)
+    influences = np.zeros((len(bins), *scores.counts.shape))
+    for place, item in enumerate(bins):
+        if item.observed is not None:
+            influences[place, :, item.first : item.last] = (np.array([[0.0], [1.0]]) - item.observed) / item.n
+    variances = groups.variances(row, influences).tolist()
+    found = []
+    for item, variance in zip(bins, variances, strict=True):
+        share, n = item.observed or 0.0, float(item.n)
+        if share in (0.0, 1.0):
+            found.append(n / max(1, int(groups.cells.largest[row])))
+        else:
+            found.append(min(n, share * (1 - share) / variance) if variance > 0 else n)
+    return found
 
 
 def _crossed(groups: ScoredGroups) -> Iterator[Measurement]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from evaluation.engine.judging import Contrast, Shortfall
 from evaluation.engine.protocol import Protocol
-from evaluation.engine.sketches.scores import COARSE, SCALE, ScoreCells
+from evaluation.engine.sketches.scores import COARSE, SCALE, ScoreCells, bin_edges
 from evaluation.engine.statistics.intervals import Interval, difference, t_of, wilson, z_of
 from evaluation.engine.statistics.scored import Scores, Statistic, cross_auroc, net_benefit
 from evaluation.engine.statistics.seeds import generator
@@ -48,6 +48,8 @@ class ScoredGroups(Grouped):
         self.cells = cells
         self._statistics: dict[tuple[str, str], Statistic] = {}
         self._pairs: dict[str, tuple[Contrast, ...]] = {}
+        self._errors: dict[tuple[str, str], float] = {}
+        self._lacking: dict[tuple[str, str], Shortfall | None] = {}
 
     def patients(self, group: str) -> int:
         return int(self.cells.owners[self.index(group), 2])
@@ -94,10 +96,9 @@ class ScoredGroups(Grouped):
         return self.protocol.utility_thresholds[0] if self.protocol.utility_thresholds else None
 
     @staticmethod
+    @cache
     def bin_at(threshold: float) -> int:
         """First bin that counts as positive. A threshold within a bin counts as the bin's nearest edge."""
-        from evaluation.engine.sketches.scores import bin_edges
-
         return int(np.argmin(np.abs(bin_edges()[:-1] - threshold)))
 
     def need(self, metric: str) -> Need:
@@ -114,6 +115,11 @@ class ScoredGroups(Grouped):
         return tuple(group for group in self.judged if self._shortfall(metric, group) is None)
 
     def _shortfall(self, metric: str, group: str) -> Shortfall | None:
+        if (metric, group) not in self._lacking:
+            self._lacking[metric, group] = self._find_shortfall(metric, group)
+        return self._lacking[metric, group]
+
+    def _find_shortfall(self, metric: str, group: str) -> Shortfall | None:
         need, least = self.need(metric), self.protocol.minimum_denominator
         without, present, anyone = (int(count) for count in self.cells.owners[self.index(group)])
         lacking = []
@@ -149,28 +155,48 @@ class ScoredGroups(Grouped):
 
     def covariance(self, influences: Sequence[Influence]) -> Floats:
         """Cluster-robust covariance of statistics with these influences, float64 [k, k]."""
-        size, count = len(self.cells.groups), len(influences)
-        single, mean = np.zeros((count, count)), np.zeros((count, size, 2 * COARSE))
-        for group in range(size):
+        count = len(influences)
+        single, mean = np.zeros((count, count)), np.zeros((count, len(self.cells.groups), 2 * COARSE))
+        for group in sorted({group for item in influences for group in item}):
             rows = [row for row, item in enumerate(influences) if group in item]
-            if not rows:
-                continue
             fine = np.stack([influences[row][group] for row in rows]).reshape(len(rows), -1)
-            hist = self._scores[group].counts.reshape(-1).astype(np.float64)
-            weighed = fine * hist
+            weighed, mean[rows, group] = self._weighed(group, fine)
             single[np.ix_(rows, rows)] += weighed @ fine.T
-            weight = hist.reshape(2 * COARSE, -1).sum(axis=1)
-            mass = weighed.reshape(len(rows), 2 * COARSE, -1).sum(axis=2)
-            mean[rows, group] = np.divide(mass, weight, out=np.zeros_like(mass), where=weight > 0)
-        cells = mean.reshape(count, -1).T
+        return self._clustered(single, mean)
+
+    def variances(self, group: int, influences: Floats) -> Floats:
+        """Cluster-robust variance of each statistic of one group, float64 [k], from influences [k, 2, BINS]."""
+        fine = influences.reshape(len(influences), -1)
+        mean = np.zeros((len(influences), len(self.cells.groups), 2 * COARSE))
+        weighed, mean[:, group] = self._weighed(group, fine)
+        return np.diag(self._clustered(np.diag((weighed * fine).sum(axis=1)), mean))
+
+    def _weighed(self, group: int, fine: Floats) -> tuple[Floats, Floats]:
+        """Influences [k, 2 BINS] times the studies of their cell, and their mean in each coarse cell, [k, 2 COARSE]."""
+        hist, weight = self._weights[group]
+        weighed = fine * hist
+        mass = weighed.reshape(len(fine), 2 * COARSE, -1).sum(axis=2)
+        return weighed, np.divide(mass, weight, out=np.zeros_like(mass), where=weight > 0)
+
+    @cached_property
+    def _weights(self) -> list[tuple[Floats, Floats]]:
+        """Studies of each group in fine and in coarse cells."""
+        fine = [scores.counts.reshape(-1).astype(np.float64) for scores in self._scores]
+        return [(hist, hist.reshape(2 * COARSE, -1).sum(axis=1)) for hist in fine]
+
+    def _clustered(self, single: Floats, mean: Floats) -> Floats:
+        """Covariance from the products of single studies [k, k] and the mean influence in every coarse cell."""
+        cells = mean.reshape(len(mean), -1).T
         both = self.cells.pairs.product(cells, cells) - (cells.T * self.cells.pairs.total) @ cells
         patients = max(2, int(self.cells.owners[:, 2].sum()))
         found: Floats = (single + both) * patients / (patients - 1)
         return found
 
     def standard_error(self, metric: str, group: str) -> float:
-        influence = {self.index(group): self.statistic(metric, group).influence}
-        return math.sqrt(max(0.0, float(self.covariance([influence])[0, 0])))
+        if (metric, group) not in self._errors:
+            influence = {self.index(group): self.statistic(metric, group).influence}
+            self._errors[metric, group] = math.sqrt(max(0.0, float(self.covariance([influence])[0, 0])))
+        return self._errors[metric, group]
 
     def freedom(self, metric: str, *groups: str) -> float:
         """Degrees of freedom of a statistic's variance: the patients of the rarer class, less one."""

@@ -1,0 +1,105 @@
+"""What a Celery worker does when it starts, begins and ends a task, and stops."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+
+from celery.signals import task_postrun, task_prerun, worker_init, worker_ready, worker_shutdown
+
+log = logging.getLogger(__name__)
+MODELS = "gpu"
+POOL = "celery.concurrency.solo"
+WARM: dict[str, tuple[str, ...]] = {
+    "gpu": ("torch", "transformers.modeling_utils", "evaluation.engine.suites", "models_registry.cohorts"),
+    "cpu": (
+        "evaluation.engine.suites",
+        "models_registry.cohorts",
+        "scipy.stats",
+        "sklearn.metrics",
+        "fairlearn.metrics",
+        "fairlearn.postprocessing",
+        "fairlearn.reductions",
+    ),
+}
+"""Imported before the first message, which would wait for them: seconds for torch, fairlearn and scikit-learn."""
+WORDS = {
+    "evaluation.tasks.judge": "Judges audit {}",
+    "models_registry.tasks.train": "Trains a model, job {}",
+    "models_registry.tasks.inspect_cohort": "Reads a cohort, import {}",
+    "models_registry.tasks.register_cohort": "Registers a cohort, import {}",
+}
+"""What a worker says that it does. Shares tell more of themselves; a task that is not here is too short to tell."""
+
+
+@worker_init.connect
+def prepare_worker(sender: Any, **_: Any) -> None:
+    """Refuse what cannot work, then import what the first task would wait for.
+
+    torch must not compute in a process that forks: its children hang. So models run in the worker's own process.
+    """
+    queues = set(sender.app.amqp.queues.consume_from)
+    if MODELS in queues:
+        _check_pool(sender.pool_cls)
+        _prepare_device()
+    for queue in sorted(queues & set(WARM)):
+        for module in WARM[queue]:
+            importlib.import_module(module)
+
+
+def _check_pool(pool: Any) -> None:
+    """
+    Raises:
+        SystemExit: any pool but solo; a signal's handler can stop a worker in no other way.
+    """
+    name = pool if isinstance(pool, str) else pool.__module__
+    if name not in {"solo", POOL} and not name.startswith(f"{POOL}:"):
+        raise SystemExit(
+            f"A worker of the queue '{MODELS}' cannot use the pool {name.rpartition('.')[2]}: torch hangs in processes "
+            "that were forked from one that has computed, and a model answers one batch at a time.\n"
+            "What to do: start it with -P solo, one worker for each device, for example:\n"
+            f"  celery -A config worker -Q {MODELS} -P solo -n gpu0@%h"
+        )
+
+
+def _prepare_device() -> None:
+    from core.errors import EnvironmentProblemError
+    from evaluation.execution.devices import check_device, prepare_process
+
+    try:
+        prepare_process()
+        check_device()
+    except EnvironmentProblemError as error:
+        raise SystemExit(f"{error.message}\nWhat to do: {error.remedy}") from error
+
+
+@worker_ready.connect
+def announce_worker(sender: Any, **_: Any) -> None:
+    """Make the worker known to the page of workers."""
+    from evaluation.execution import workers
+
+    workers.announce(name=sender.hostname, queues=sorted(sender.app.amqp.queues.consume_from))
+
+
+@worker_shutdown.connect
+def dismiss_worker(**_: Any) -> None:
+    from evaluation.execution import workers
+
+    workers.leave()
+
+
+@task_prerun.connect
+def tell_begin(task: Any, args: Any, **_: Any) -> None:
+    if task.name in WORDS:
+        from evaluation.execution import workers
+
+        workers.tell(WORDS[task.name].format(*args))
+
+
+@task_postrun.connect
+def tell_end(task: Any, **_: Any) -> None:
+    if task.name in WORDS:
+        from evaluation.execution import workers
+
+        workers.tell()
