@@ -11,19 +11,8 @@ from celery.signals import task_postrun, task_prerun, worker_init, worker_ready,
 log = logging.getLogger(__name__)
 MODELS = "gpu"
 POOL = "celery.concurrency.solo"
-WARM: dict[str, tuple[str, ...]] = {
-    "gpu": ("torch", "transformers.modeling_utils", "evaluation.engine.suites", "models_registry.cohorts"),
-    "cpu": (
-        "evaluation.engine.suites",
-        "models_registry.cohorts",
-        "scipy.stats",
-        "sklearn.metrics",
-        "fairlearn.metrics",
-        "fairlearn.postprocessing",
-        "fairlearn.reductions",
-    ),
-}
-"""Imported before the first message, which would wait for them: seconds for torch, fairlearn and scikit-learn."""
+WARM = {"gpu": ("torch", "transformers.modeling_utils", "models_registry.cohorts"), "cpu": ("models_registry.cohorts",)}
+"""Imported before the first message, which would wait for seconds."""
 WORDS = {
     "evaluation.tasks.judge": "Judges audit {}",
     "models_registry.tasks.train": "Trains a model, job {}",
@@ -46,6 +35,12 @@ def prepare_worker(sender: Any, **_: Any) -> None:
     for queue in sorted(queues & set(WARM)):
         for module in WARM[queue]:
             importlib.import_module(module)
+    if queues & set(WARM):
+        from evaluation.engine import warm_up
+        from evaluation.execution.environment import full_environment
+
+        warm_up()
+        full_environment()
 
 
 def _check_pool(pool: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import mmap
 import os
 import queue
 import threading
@@ -16,6 +17,7 @@ from core.digests import CHUNK_BYTES, Progress, Tally, in_threads, walk_files
 from core.errors import ConflictError
 
 BUFFERS = 4
+BLOCK_BYTES = 4096
 _ZEROS = memoryview(bytes(CHUNK_BYTES))
 
 
@@ -53,10 +55,11 @@ def copy_file(source: Path, target: Path, tally: Tally) -> str:
     Raises:
         ConflictError: the file changed meanwhile.
     """
-    with _open_plain(source) as reader, target.open("wb", buffering=0) as writer:
+    with _open_plain(source) as reader, _Target(target) as writer:
         before = os.fstat(reader.fileno())
         if before.st_size <= CHUNK_BYTES:
             return _copy_small(source, reader, writer, before.st_size, tally)
+        writer.pass_the_cache()
         hashing = _Hashing()
         try:
             for extent in extents(reader.fileno(), before.st_size):
@@ -64,7 +67,7 @@ def copy_file(source: Path, target: Path, tally: Tally) -> str:
                     _skip_hole(extent, hashing, tally)
                 else:
                     _copy_extent(reader, writer, extent, hashing, tally)
-            writer.truncate(before.st_size)
+            writer.end_at(before.st_size)
         finally:
             digest = hashing.finish()
         after = os.fstat(reader.fileno())
@@ -83,11 +86,11 @@ def _open_plain(path: Path) -> io.FileIO:
         raise _changed(path) from error
 
 
-def _copy_small(source: Path, reader: io.FileIO, writer: io.FileIO, size: int, tally: Tally) -> str:
+def _copy_small(source: Path, reader: io.FileIO, writer: _Target, size: int, tally: Tally) -> str:
     data = reader.read(CHUNK_BYTES + 1) or b""
     if len(data) != size:
         raise _changed(source)
-    writer.write(data)
+    writer.write(memoryview(data), 0)
     tally.add(size)
     return hashlib.sha256(data).hexdigest()
 
@@ -111,21 +114,19 @@ def extents(handle: int, size: int) -> Iterator[Extent]:
         place = end
 
 
-def _copy_extent(reader: io.FileIO, writer: io.FileIO, extent: Extent, hashing: _Hashing, tally: Tally) -> None:
+def _copy_extent(reader: io.FileIO, writer: _Target, extent: Extent, hashing: _Hashing, tally: Tally) -> None:
     reader.seek(extent.start)
-    writer.seek(extent.start)
-    left = extent.end - extent.start
-    while left:
+    place = extent.start
+    while place < extent.end:
         buffer = hashing.buffer()
-        count = reader.readinto(memoryview(buffer)[: min(left, CHUNK_BYTES)])
+        view = memoryview(buffer)[: min(extent.end - place, CHUNK_BYTES)]
+        count = reader.readinto(view)
         if not count:
             raise _changed(Path(str(reader.name)))
-        view = memoryview(buffer)[:count]
         hashing.bytes(buffer, count)
-        while view:
-            view = view[writer.write(view) or 0 :]
+        writer.write(view[:count], place)
         hashing.written(buffer)
-        left -= count
+        place += count
         tally.add(count)
 
 
@@ -137,27 +138,70 @@ def _skip_hole(extent: Extent, hashing: _Hashing, tally: Tally) -> None:
         tally.add(count)
 
 
+class _Target:
+    """A file that is written at given places, past the page cache where the file system lets it.
+
+    A checkpoint that is larger than memory would push everything else out of the cache, and filling the cache costs
+    more than writing to the disk. Such writes are of whole blocks from memory at a block's border; what is not goes
+    through the cache.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._plain = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._direct: int | None = None
+
+    def __enter__(self) -> _Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._plain)
+        if self._direct is not None:
+            os.close(self._direct)
+
+    def pass_the_cache(self) -> None:
+        """Write whole buffers straight to the disk from now on, where the file system can."""
+        try:
+            self._direct = os.open(self._path, os.O_WRONLY | os.O_DIRECT)
+        except OSError as error:  # tmpfs and some network file systems
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+                raise
+
+    def write(self, view: memoryview, place: int) -> None:
+        """Write all of ``view`` at ``place``."""
+        if self._direct is not None and len(view) == CHUNK_BYTES and place % BLOCK_BYTES == 0:
+            count = os.pwrite(self._direct, view, place)
+            view, place = view[count:], place + count
+        while view:
+            count = os.pwrite(self._plain, view, place)
+            view, place = view[count:], place + count
+
+    def end_at(self, size: int) -> None:
+        """Give the file its size: a hole at its end is written by nobody."""
+        os.ftruncate(self._plain, size)
+
+
 class _Hashing:
     """A thread that hashes buffers while they are also written. A buffer is free again when both are done with it."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        self._full: queue.Queue[tuple[bytearray | None, int] | None] = queue.Queue(BUFFERS)
+        self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
+        self._full: queue.Queue[tuple[mmap.mmap | None, int] | None] = queue.Queue(BUFFERS)
         self._users: dict[int, int] = {}
         self._lock = threading.Lock()
         self._made = 0
         self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
         self._thread.start()
 
-    def buffer(self) -> bytearray:
-        """A buffer of 1 MiB that nobody uses; waits for one when all are in use."""
+    def buffer(self) -> mmap.mmap:
+        """1 MiB of memory, at a block's border, that nobody uses; waits for it when all is in use."""
         if self._made < BUFFERS and self._free.empty():
             self._made += 1
-            return bytearray(CHUNK_BYTES)
+            return mmap.mmap(-1, CHUNK_BYTES)
         return self._free.get()
 
-    def bytes(self, buffer: bytearray, count: int) -> None:
+    def bytes(self, buffer: mmap.mmap, count: int) -> None:
         with self._lock:
             self._users[id(buffer)] = 2
         self._full.put((buffer, count))
@@ -165,7 +209,7 @@ class _Hashing:
     def zeros(self, count: int) -> None:
         self._full.put((None, count))
 
-    def written(self, buffer: bytearray) -> None:
+    def written(self, buffer: mmap.mmap) -> None:
         with self._lock:
             self._users[id(buffer)] -= 1
             if self._users[id(buffer)]:

@@ -16,6 +16,13 @@ def run_shard(shard_id: int) -> None:
     execution.execute_shares(shard_id)
 
 
+@shared_task
+def sketch_cached(run_id: int) -> None:
+    from evaluation import execution
+
+    execution.sketch_cached(run_id)
+
+
 @shared_task(**RETRY)
 def finish_run(run_id: int) -> None:
     from evaluation import execution

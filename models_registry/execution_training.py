@@ -79,11 +79,11 @@ def _train_or_reuse(job: TrainingJob, token: str, staging: Path) -> Cached:
         backbone=_backbone_folder(job.backbone) if job.backbone else None,
         progress=JobProgress(job, token),  # raises at the next step when the job was cancelled or taken over
     )
-    record = {"digest": manifest_digest(folder_manifest(staging / CHECKPOINT)), "metrics": result.to_dict()}
-    (staging / RECORD).write_bytes(canonical_json(record))
+    digest, metrics = manifest_digest(folder_manifest(staging / CHECKPOINT)), result.to_dict()
+    (staging / RECORD).write_bytes(canonical_json({"digest": digest, "metrics": metrics}))
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging.rename(folder)
-    return Cached(checkpoint=folder / CHECKPOINT, **record)
+    return Cached(checkpoint=folder / CHECKPOINT, digest=digest, metrics=metrics)
 
 
 def _cached(folder: Path) -> Cached | None:

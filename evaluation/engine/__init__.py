@@ -11,6 +11,7 @@ from evaluation.engine.protocol import Protocol, bundled_names, load_protocol
 from evaluation.engine.records import Advice, Assessment, Measurement, Outcome, ShardTable, Verdict
 from evaluation.engine.runner import AuditResult, run_audit
 from evaluation.engine.sketch import AuditSketch, sketch_shard
+from evaluation.engine.warming import warm_up
 
 __all__ = [
     "Advice",
@@ -27,4 +28,5 @@ __all__ = [
     "load_protocol",
     "run_audit",
     "sketch_shard",
+    "warm_up",
 ]

@@ -19,7 +19,8 @@ def assess(
     """Measurements, verdicts and advice on the patients in ``sketch``.
 
     The result is a function of protocol and sketch alone: every resampling is seeded by the protocol's seed and by
-    what it resamples, and linear algebra runs on one thread, so that the number of cores does not show in a digit. Holm's correction runs over the primary criteria of all suites together.
+    what it resamples, and linear algebra runs on one thread, so that the number of cores does not show in a digit.
+    Holm's correction runs over the primary criteria of all suites together.
 
     Args:
         suites: Those of the protocol's suites to judge; all of them unless told otherwise.

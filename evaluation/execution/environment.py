@@ -41,7 +41,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "packages": {name: resolved.get(name.lower(), "not installed") for name in PACKAGES},
-        "code": code_state(settings.BASE_DIR),
+        "code": _code(settings.BASE_DIR),
     }
 
 
@@ -89,6 +89,12 @@ def entry_points() -> list[str]:
         for point in item.entry_points
         if point.group.startswith(GROUPS)
     )
+
+
+@cache
+def _code(folder: Path) -> dict[str, Any]:
+    """The state of the code when this process first asked: what it has imported is of that time."""
+    return code_state(folder)
 
 
 def code_state(folder: Path) -> dict[str, Any]:

@@ -41,45 +41,33 @@ ATTEMPTS = 5
 RENEW_SECONDS = 0.5
 
 
-def execute_shares(shard_id: int) -> None:
-    """Run one share, then every other share of its run that waits: a message for each would cost time between them.
-
-    The messages of those shares find them done. A worker that is told to stop ends after the share it is at.
-
-    Raises:
-        TransientError: of the share that the message is about. Another share is sent again, to be retried as its own.
-    """
-    first = shard_id
-    while shard_id:
-        try:
-            execute_shard(shard_id)
-        except TransientError:
-            if shard_id == first:
-                raise
-            from evaluation import tasks
-
-            tasks.run_shard.delay(shard_id)
-            return
-        mine = Shard.objects.filter(pk=shard_id, status=ShardStatus.DONE).values_list("run_id", flat=True)
-        waiting = Shard.objects.filter(
-            run__in=mine, run__status=RunStatus.RUNNING, status=ShardStatus.QUEUED, attempts=0
-        ).order_by("index")
-        shard_id = 0 if _told_to_stop() else waiting.values_list("pk", flat=True).first() or 0
-
-
-def _told_to_stop() -> bool:
-    """Whether this process is a Celery worker that is shutting down."""
-    import sys
-
-    state = sys.modules.get("celery.worker.state")
-    return state is not None and (state.should_stop is not None or state.should_terminate is not None)
-
-
 def execute_shard(shard_id: int) -> None:
     """Run the model over one share and keep its sketch. Safe to call twice: a share is claimed once.
 
     Everything it writes is named by digest or guarded by the lease's token, so a worker that is killed in the
     middle leaves nothing that the next attempt would count twice.
+    """
+    try:
+        shard = settle_share(shard_id)
+    finally:
+        workers.tell()
+    if shard is not None:
+        finish_run(shard.run_id)
+
+
+class NotCachedError(Exception):
+    """A share was to be taken from the cache, and is not in it."""
+
+
+def settle_share(shard_id: int, *, cached_as: str = "") -> Shard | None:
+    """Claim one share, work on it and write how it ended. The caller sees to the rest of the run.
+
+    Args:
+        cached_as: Precision of the cached predictions that are to be used. Then no model is run: a share that is not
+            in the cache is given back.
+
+    Returns:
+        The share when it is done now; None when it is another's, was taken away or failed.
     """
     token = leases.claim(
         Shard.objects.filter(pk=shard_id, run__status__in=[RunStatus.QUEUED, RunStatus.RUNNING]),
@@ -90,21 +78,17 @@ def execute_shard(shard_id: int) -> None:
         error="",
     )
     if token is None:
-        return
+        return None
     shard = Shard.objects.select_related(
         "run__version__system", "run__cohort", "run__protocol", "run__version__submitted_by"
     ).get(pk=shard_id)
-    move_run(shard.run_id, to=RunStatus.RUNNING, started_at=shard.run.started_at or timezone.now())
+    if shard.run.status == RunStatus.QUEUED:
+        move_run(shard.run_id, to=RunStatus.RUNNING, started_at=shard.run.started_at or timezone.now())
     workers.tell(f"Audit {shard.run_id} of {shard.run.version}: share {shard.index + 1}, {shard.n_studies:,} studies")
-    try:
-        done = _settled(shard, token)
-    finally:
-        workers.tell()
-    if done:
-        finish_run(shard.run_id)
+    return shard if _settled(shard, token, cached_as) else None
 
 
-def _settled(shard: Shard, token: str) -> bool:
+def _settled(shard: Shard, token: str, cached_as: str) -> bool:
     """Work on a claimed share and write how it ended; says whether it is done."""
     try:
         if shard.attempts > ATTEMPTS:
@@ -112,7 +96,10 @@ def _settled(shard: Shard, token: str) -> bool:
                 f"{ATTEMPTS} workers in a row stopped while they worked on share {shard.index}.",
                 remedy="Look for a lack of memory in the log of the workers, then resume the audit.",
             )
-        _work(shard, token)
+        _work(shard, token, cached_as)
+    except NotCachedError:
+        leases.finish(shard, token, status=ShardStatus.QUEUED, attempts=shard.attempts - 1)
+        return False
     except leases.LeaseLostError:
         log.info("share %s was cancelled or taken over", shard.pk)
         return False
@@ -128,16 +115,14 @@ def _settled(shard: Shard, token: str) -> bool:
     return True
 
 
-def _work(shard: Shard, token: str) -> None:
+def _work(shard: Shard, token: str, cached_as: str) -> None:
     run, store, meter = shard.run, model_store(), Meter()
     rules = rules_of(run)
     reader = open_cohort(store.folder_path(run.cohort.digest))
     part = reader.shards[shard.index]
-    beat = Heartbeat(partial(leases.renew, shard, token), every=settings.AUSCULT_LEASE_SECONDS / 3)
-    with beat:
-        found = _predictions(shard, token, reader, part, meter, beat)
-        with meter.timed("sketch"):
-            sketch = store.put_bytes(sketch_share(rules, reader, part, found).to_bytes())
+    found = _predictions(shard, token, reader, part, meter, cached_as)
+    with meter.timed("sketch"):
+        sketch = store.put_bytes(sketch_share(rules, reader, part, found).to_bytes())
     leases.finish(
         shard,
         token,
@@ -148,6 +133,7 @@ def _work(shard: Shard, token: str) -> None:
         finished_at=timezone.now(),
         telemetry=meter.to_dict(),
     )
+    shard.from_cache = meter.from_cache
     if not meter.from_cache:
         workers.note_share(meter.studies, meter.seconds["inference"] + meter.seconds["wait"])
 
@@ -173,32 +159,36 @@ def cache_key(run: AuditRun, cohort_shard_digest: str, *, precision: str = "") -
     """Digest of everything that decides a prediction: model, adapter, share of the cohort, inference settings.
 
     Args:
-        precision: What the run's precision means here, where it is ``auto``.
+        precision: That the model is run in; left out, it is what the run's setting means in this process.
     """
+    known = precision or inference_of(run.version, run.settings).precision
     return sha256_json(
         {
             "model": run.version.digest,
             "adapter": run.version.adapter,
             "shard": cohort_shard_digest,
-            "settings": run.settings | ({"precision": precision} if precision else {}),
+            "settings": run.settings | {"precision": known},
         }
     )
 
 
 def _predictions(
-    shard: Shard, token: str, reader: CohortReader, part: ShardRef, meter: Meter, beat: Heartbeat
+    shard: Shard, token: str, reader: CohortReader, part: ShardRef, meter: Meter, cached_as: str
 ) -> Predictions:
     """The model's predictions for a share: from the cache when this very work was done before."""
-    inference = inference_of(shard.run.version, shard.run.settings)
-    if shard.run.version.config.get("details", {}).get("weights"):
+    version = shard.run.version
+    if version.config.get("details", {}).get("weights"):
         # What answers behind an endpoint is bound by no digest: yesterday's answers say nothing of it.
-        return _infer(shard, token, reader, part, inference, meter, beat)
-    key, store = cache_key(shard.run, part.digest, precision=inference.precision), model_store()
+        return _infer(shard, token, reader, part, inference_of(version, shard.run.settings), meter)
+    precision = cached_as or inference_of(version, shard.run.settings).precision
+    key, store = cache_key(shard.run, part.digest, precision=precision), model_store()
     cached = CachedPredictions.objects.filter(key=key).first()
     if cached and store.has(cached.digest):
         meter.from_cache, meter.made = True, cached.telemetry
         return codec.from_bytes(store.get_bytes(cached.digest))
-    found = _infer(shard, token, reader, part, inference, meter, beat)
+    if cached_as:
+        raise NotCachedError
+    found = _infer(shard, token, reader, part, inference_of(version, shard.run.settings), meter)
     kept = {
         "digest": store.put_bytes(codec.to_bytes(found)),
         "n_studies": part.n_studies,
@@ -209,27 +199,26 @@ def _predictions(
 
 
 def _infer(
-    shard: Shard, token: str, reader: CohortReader, part: ShardRef, inference: InferenceSettings, meter: Meter,
-    beat: Heartbeat,
-) -> Predictions:  # fmt: skip
-    version = shard.run.version
-    with meter.timed("load"):
-        adapter = load_adapter(version, inference)
-    leases.renew(shard, token)
-    if version.config.get("runs_weights"):
-        meter.begin_on(describe_device(device()), precision=inference.precision)
-    meter.environment = environment_digest(model_store())
-    usage = dict(getattr(adapter, "usage", {}))
-    last = time.monotonic()
+    shard: Shard, token: str, reader: CohortReader, part: ShardRef, inference: InferenceSettings, meter: Meter
+) -> Predictions:
+    version, last = shard.run.version, time.monotonic()
+    with Heartbeat(partial(leases.renew, shard, token), every=settings.AUSCULT_LEASE_SECONDS / 3) as beat:
+        with meter.timed("load"):
+            adapter = load_adapter(version, inference)
+        leases.renew(shard, token)
+        if version.config.get("runs_weights"):
+            meter.begin_on(describe_device(device()), precision=inference.precision)
+        meter.environment = environment_digest(model_store())
+        usage = dict(getattr(adapter, "usage", {}))
 
-    def told(done: int) -> None:
-        nonlocal last
-        beat.alive()
-        if time.monotonic() - last >= RENEW_SECONDS:
-            leases.renew(shard, token, studies_done=done, telemetry=meter.so_far())
-            last = time.monotonic()
+        def told(done: int) -> None:
+            nonlocal last
+            beat.alive()
+            if time.monotonic() - last >= RENEW_SECONDS:
+                leases.renew(shard, token, studies_done=done, telemetry=meter.so_far())
+                last = time.monotonic()
 
-    found = predict_share(adapter, reader, part, batch_size=inference.batch_size, after_batch=told, meter=meter)
+        found = predict_share(adapter, reader, part, batch_size=inference.batch_size, after_batch=told, meter=meter)
     meter.endpoint = endpoint_usage(adapter, usage)
     leases.renew(shard, token, studies_done=part.n_studies)
     return found

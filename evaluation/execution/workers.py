@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from evaluation.models import Worker
 
 log = logging.getLogger(__name__)
 REMEMBERED_SHARES = 20
+TELL_SECONDS = 0.25
 LONGEST_DOING = 300
 
 
@@ -35,6 +37,7 @@ class Presence:
     def __init__(self, *, name: str, queues: Sequence[str]) -> None:
         self.name, self.queues = name, sorted(queues)
         self.shares: deque[tuple[int, float]] = deque(maxlen=REMEMBERED_SHARES)
+        self._told = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
@@ -56,7 +59,11 @@ class Presence:
         self._write(doing="", loaded=[], seen_at=timezone.now() - 2 * silence())
 
     def tell(self, doing: str = "") -> None:
-        """Say what is worked on now, and which models are in memory."""
+        """Say what is worked on now, and which models are in memory. Short pieces of work are not all told."""
+        now = time.monotonic()
+        if doing and now - self._told < TELL_SECONDS:
+            return
+        self._told = now if doing else 0.0
         self._write(doing=doing[:LONGEST_DOING], loaded=loaded_models(), speed=self.speed, seen_at=timezone.now())
 
     def note(self, studies: int, seconds: float) -> None:

@@ -105,8 +105,8 @@ def _check_auditable(version: ModelVersion) -> None:
 
 
 def _inference(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, complete."""
-    known = InferenceSettings().to_dict()
+    """The settings, complete. The worker chooses the precision unless it is asked for: what its device computes in."""
+    known = InferenceSettings(precision="auto").to_dict()
     if unknown := sorted(set(settings) - set(known)):
         raise AdapterError(
             f"There is no inference setting called {', '.join(unknown)}.", remedy=f"Use some of: {', '.join(known)}."

@@ -93,7 +93,9 @@ class ModelAdapter(Protocol):
 
     ``predict`` never raises for a study whose modality is missing: it predicts without it, or answers NaN / -1
     where the modality is required. A model that answers slowly may have an attribute ``most_at_once``: as many studies
-    are given to it at most, so that progress is told and a lease is renewed in between.
+    are given to it at most, so that progress is told and a lease is renewed in between. Where it has both methods
+    ``prepare(batch)`` and ``predict_prepared(batch, prepared)``, a thread calls the first ahead of the model, for what
+    needs neither weights nor device.
     """
 
     info: AdapterInfo
@@ -140,7 +142,8 @@ class AdapterFactory(Protocol):
     """How one kind of model is checked and loaded.
 
     ``inspect`` reads a folder without running it and raises AdapterError with a remedy (pickle weights, missing
-    files, wrong shapes). ``load`` gives a ready adapter; heavy imports happen inside.
+    files, wrong shapes). ``load`` gives a ready adapter; heavy imports happen inside. A factory whose models can also
+    run in bfloat16 has an attribute ``precisions`` that lists what ``InferenceSettings.precision`` may be.
     """
 
     def inspect(self, folder: Path) -> AdapterInfo: ...

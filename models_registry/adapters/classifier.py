@@ -29,6 +29,8 @@ ACTIVATIONS = ("sigmoid", "softmax", "none")
 NOTE_SUFFIXES = frozenset({".json", ".md", ".txt"})
 NOTE_NAMES = frozenset({"LICENSE", "NOTICE"})
 Run = Callable[[Floats32], npt.NDArray[Any]]
+Part = tuple[list[int], Floats32]
+"""Rows of a batch, and their pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,18 @@ class ImageClassifier:
         self.studies = studies
         self.batch = max(studies.least, min(batch, studies.most))
 
+    def prepare(self, batch: StudyBatch) -> list[Part]:
+        """The pictures as the model takes them, in parts that it takes at once: for a thread that reads ahead of it."""
+        rows = [row for row, image in enumerate(batch.images) if image is not None]
+        parts = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+        return [(part, self.wishes.pixels([image for row in part if (image := batch.images[row]) is not None]))
+                for part in parts]  # fmt: skip
+
     def predict(self, batch: StudyBatch) -> Predictions:
+        """What the model says about a batch, see :meth:`predict_prepared`."""
+        return self.predict_prepared(batch, self.prepare(batch))
+
+    def predict_prepared(self, batch: StudyBatch, prepared: list[Part]) -> Predictions:
         """Scores, and decisions at the thresholds of ``auscult.json``.
 
         Raises:
@@ -134,11 +147,8 @@ class ImageClassifier:
         """
         labels, thresholds = self.wishes.labels, self.wishes.thresholds
         scores = np.full((len(batch), len(labels)), np.nan)
-        rows = [row for row, image in enumerate(batch.images) if image is not None]
-        for start in range(0, len(rows), self.batch):
-            part = rows[start : start + self.batch]
-            images = [image for image in (batch.images[row] for row in part) if image is not None]
-            scores[part] = self._scores(self.wishes.pixels(images))
+        for rows, pixels in prepared:
+            scores[rows] = self._scores(pixels)
         decided = np.isfinite(scores)
         return Predictions(
             study_ids=batch.study_ids,

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from core.errors import AdapterError
 from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, InferenceSettings, Predictions
 from models_registry.adapters.pretrained import (
+    PRECISIONS,
     PREPROCESSOR,
     WEIGHTS,
     Checkpoint,
@@ -49,6 +50,8 @@ Floats = npt.NDArray[np.float32]
 
 class ClipFactory:
     """Checks and loads folders of ``save_pretrained`` with an ``auscult.json`` that gives labels and prompts."""
+
+    precisions = PRECISIONS
 
     def inspect(self, folder: Path) -> AdapterInfo:
         """What the folder declares, after its files were checked without running the model.

@@ -13,6 +13,7 @@ from models_registry.adapters.base import ADAPTERS, AdapterInfo, InferenceSettin
 from models_registry.adapters.generation import Generation
 from models_registry.adapters.pretrained import (
     CONFIG,
+    PRECISIONS,
     check_vocabulary,
     colour,
     load_image_processor,
@@ -30,6 +31,8 @@ BLANK = (512, 512)
 
 class ImageTextToTextFactory:
     """Checks and loads checkpoints that transformers runs by ``AutoModelForImageTextToText``."""
+
+    precisions = PRECISIONS
 
     def inspect(self, folder: Path) -> AdapterInfo:
         """What the checkpoint and its wishes declare; weights are not read.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,18 +88,42 @@ class Program:
         """The program as a function from a tensor on ``device`` to a tensor."""
         tensors = self.archive.load(device)
         weights = {name: tensors[source] for name, source in self.given.items()}
-        nodes = [_Step(self.archive, node, device) for node in self.archive.program["graph_module"]["graph"]["nodes"]]
+        graph = self.archive.program["graph_module"]["graph"]["nodes"]
+        nodes = [_Step(self.archive, node, device) for node in graph]
+        spent = _last_uses(graph, keep={self.output_name, *weights})
 
         def run(pixels: Any) -> Any:
             values = weights | {self.input_name: pixels}
             before = [tensor._version for tensor in weights.values()]
-            for node in nodes:
+            for node, names in zip(nodes, spent, strict=True):
                 node(values)
+                for name in names:
+                    values.pop(name, None)
             if before != [tensor._version for tensor in weights.values()]:
                 raise damaged(self.archive.path, "it changes its own weights while it runs", "Export model.eval().")
             return values[self.output_name]
 
         return run
+
+
+def _last_uses(nodes: list[dict[str, Any]], *, keep: set[str]) -> list[list[str]]:
+    """For each node the values that no later node reads. Given up at once, their memory serves the nodes after it."""
+    last = {name: place for place, node in enumerate(nodes) for name in _names([node["inputs"], node["outputs"]])}
+    spent: list[list[str]] = [[] for _ in nodes]
+    for name, place in last.items():
+        if name not in keep:
+            spent[place].append(name)
+    return spent
+
+
+def _names(told: Any) -> Iterator[str]:
+    """Names of the values that arguments or results speak of, however deep."""
+    if isinstance(told, dict):
+        yield from (told[key] for key in ("name", "as_name") if isinstance(told.get(key), str))
+        told = list(told.values())
+    if isinstance(told, list):
+        for item in told:
+            yield from _names(item)
 
 
 class _Step:

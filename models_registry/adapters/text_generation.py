@@ -9,7 +9,7 @@ from typing import Any
 from models_registry.adapters.base import ADAPTERS, AdapterInfo, InferenceSettings
 from models_registry.adapters.generation import Generation
 from models_registry.adapters.gguf_checkpoint import gguf_of, load_gguf_tokenizer, read_gguf_checkpoint
-from models_registry.adapters.pretrained import check_vocabulary, load_tokenizer, offline, read_checkpoint
+from models_registry.adapters.pretrained import PRECISIONS, check_vocabulary, load_tokenizer, offline, read_checkpoint
 from models_registry.adapters.prompted import PromptedAdapter, Setting, describe, load_prompted, pad_left
 from models_registry.adapters.prompts import KEYS, Prompts
 from models_registry.adapters.wishes import read_wishes
@@ -19,6 +19,8 @@ KIND = "a causal language model"
 
 class TextGenerationFactory:
     """Checks and loads checkpoints that transformers runs as causal language models, GGUF files among them."""
+
+    precisions = PRECISIONS
 
     def inspect(self, folder: Path) -> AdapterInfo:
         """What the checkpoint and its wishes declare; weights are not read.

@@ -13,6 +13,7 @@ from models_registry.adapters.checkpoint import read_json
 from models_registry.adapters.generation import Generation, Writer, check_length, seed_of, spread
 from models_registry.adapters.pretrained import (
     CONFIG,
+    PRECISIONS,
     PREPROCESSOR,
     Checkpoint,
     attempt,
@@ -33,6 +34,8 @@ GENERATED = "text.generated"
 
 class VisionEncoderDecoderFactory:
     """Checks and loads checkpoints of ``VisionEncoderDecoderModel``."""
+
+    precisions = PRECISIONS
 
     def inspect(self, folder: Path) -> AdapterInfo:
         """What the checkpoint declares; its weights are not read.

@@ -28,6 +28,11 @@ LONGEST_HEADER = 4 << 20
 LONGEST_DIRECTORY = 64 << 20
 ZIPPED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 OTHERS = {b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, struct.error, EOFError, ValueError,
+           NotImplementedError, OverflowError)  # fmt: skip
+"""What the standard library raises for archives that are not what they say."""
+
+ENCRYPTED = 0x1 | 0x40 | 0x2000
 Progress = Callable[[int, int], None]
 
 
@@ -68,7 +73,7 @@ def unpack(archive: Path, destination: Path, *, limits: Limits | None = None, pr
         if not job.done:
             raise job.refused("It holds no file", "Make an archive of the folder with the weights.")
         _take_top_off(destination)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, struct.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         shutil.rmtree(destination, ignore_errors=True)
         raise job.refused(
             f"It is truncated or damaged ({error})", "Make the archive again, or copy it again."
@@ -168,7 +173,7 @@ def _is_file(job: _Unpacking, item: zipfile.ZipInfo) -> bool:
 
 def _check_zipped(job: _Unpacking, item: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(item.external_attr >> 16)
-    if item.flag_bits & 0x1:
+    if item.flag_bits & ENCRYPTED:
         raise job.refused("It is encrypted", "Make it without a password.", item.filename)
     if kind == stat.S_IFLNK:
         raise job.refused("It holds a link", "Put the files themselves into it.", item.filename)

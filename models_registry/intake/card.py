@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ LONGEST_MATTER = 64 << 10
 LONGEST_TEXT = 60_000
 LONGEST_ITEM = 300
 MOST_ITEMS = 100
+MOST_HEADINGS = 500
 FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)(?:^---[ \t]*\r?$)\n?", re.DOTALL | re.MULTILINE)
-HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+HEADING = re.compile(r"^(#{1,6})[ \t]+(.+)$", re.MULTILINE)
 INTENDED = re.compile(r"\b(intended (use|purpose)|uses|direct use)\b", re.IGNORECASE)
 COMPUTE = re.compile(r"\b(compute|hardware|training (procedure|details))\b", re.IGNORECASE)
 EXPECTED = {"licence": "the licence", "intended_use": "the intended use", "text": "a description"}
@@ -110,12 +112,12 @@ def _licence(matter: dict[str, Any]) -> tuple[str, bool]:
 
 def _sections(text: str) -> list[tuple[str, str]]:
     """Headings with what stands under each, deeper headings included."""
-    found = list(HEADING.finditer(text))
+    found = list(islice(HEADING.finditer(text), MOST_HEADINGS))
     sections = []
     for place, heading in enumerate(found):
         level = len(heading.group(1))
         end = next((later.start() for later in found[place + 1 :] if len(later.group(1)) <= level), len(text))
-        sections.append((heading.group(2), text[heading.end() : end].strip()))
+        sections.append((heading.group(2).rstrip(" \t#\r"), text[heading.end() : end].strip()))
     return sections
 
 

@@ -17,6 +17,8 @@ from models_registry.models import CohortVersion, ModelVersion, Origin, Relation
 from models_registry.pages.lineage_drawing import Drawing, Line, Node, draw
 from models_registry.selectors import get_version
 
+SAME_WEIGHTS = Relation.SAME_WEIGHTS.label.lower()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
@@ -58,6 +60,12 @@ class Picture:
     rows: tuple[Row, ...]
     finding: str
     hidden: int
+
+    @property
+    def same_weights(self) -> list[Node]:
+        """Versions that hold a weights file of the focal one too, other than its backbone's."""
+        rows = [row for row in self.rows if row.line.relation == SAME_WEIGHTS]
+        return [row.source if row.target.focal else row.target for row in rows if row.target.focal or row.source.focal]
 
 
 def near_picture(version: ModelVersion) -> Picture:

@@ -37,8 +37,8 @@ MODEL_TYPE = "auscult_fusion"
 KINDS = ("image", "text", "series", "demographics")
 """The groups of modalities, in the order of their tokens."""
 
-HEAD = "head."
-"""The names of a head's tensors begin with it; all others are the backbone's."""
+QUERIES, HIDDEN, DROPPED = 2, 64, 0.1
+"""Of a head: queries over all tokens, width of its perceptron, dropout of what it reads."""
 
 
 class AuscultFusionConfig(PretrainedConfig):  # type: ignore[misc]
@@ -114,23 +114,37 @@ class FusionOutput(ModelOutput):  # type: ignore[misc]
 
 
 class LabelHead(nn.Module):  # type: ignore[misc]
-    """Light head: a learned query for each label attends over the fused tokens; a small perceptron scores it."""
+    """Light head: what a few queries find among all fused tokens, the class token, and the tokens that stand for text,
+    series and covariates, through a small perceptron and a linear path beside it.
+
+    The linear path adds up what single modalities tell, which few positives suffice to learn; the perceptron sees how
+    they go together.
+    """
 
     def __init__(self, config: AuscultFusionConfig) -> None:
         super().__init__()
         labels, width = len(config.labels), config.width
-        self.heads = config.heads
-        self.query = nn.Parameter(torch.empty(labels, width).normal_(std=0.02))
-        self.memory, self.hidden = nn.Linear(width, 2 * width), nn.Linear(width, width)
-        self.weight, self.bias = nn.Parameter(torch.zeros(labels, width)), nn.Parameter(torch.zeros(labels))
+        self.heads, self.patches = config.heads, (config.image_size // PATCH) ** 2
+        single = 1 + len(config.series) + len(config.categorical) + len(config.numeric)
+        inputs = (QUERIES + 1 + single) * width
+        self.query = nn.Parameter(torch.empty(QUERIES, width).normal_(std=0.02))
+        self.memory = nn.Linear(width, 2 * width)
+        self.drop = nn.Dropout(DROPPED)
+        self.hidden, self.out = nn.Linear(inputs, HIDDEN), nn.Linear(HIDDEN, labels)
+        self.beside = nn.Linear(inputs, labels, bias=False)
+        for start in (self.out.weight, self.out.bias, self.beside.weight):
+            nn.init.zeros_(start)
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """tokens [n, t, width], keep bool [n, t] -> logits [n, labels]."""
+        """tokens [n, t, width], keep bool [n, t], in the order of ``fuse`` -> logits [n, labels]."""
         key, value = (split(part, self.heads) for part in self.memory(tokens).chunk(2, dim=-1))
         query = split(self.query.expand(len(tokens), -1, -1), self.heads).to(key.dtype)
         seen = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=keep[:, None, None, :])
-        hidden = gelu(self.hidden(seen.transpose(1, 2).flatten(2)))
-        logits: Tensor = (hidden * self.weight).sum(-1) + self.bias
+        single = slice(1 + self.patches, None)
+        there = tokens[:, single] * keep[:, single].unsqueeze(-1)
+        inputs = torch.cat([seen.transpose(1, 2).flatten(1), tokens[:, 0], there.flatten(1)], dim=1)
+        inputs = self.drop(inputs)
+        logits: Tensor = self.out(gelu(self.hidden(inputs))) + self.beside(inputs)
         return logits
 
 
@@ -169,7 +183,8 @@ class AuscultFusionModel(PreTrainedModel):  # type: ignore[misc]
         """The model of a folder, see :mod:`models_registry.reference.checkpoint`; nothing is downloaded."""
         from models_registry.reference.checkpoint import load_model
 
-        return load_model(Path(folder))
+        model: AuscultFusionModel = load_model(Path(folder))
+        return model
 
     def _init_weights(self, module: nn.Module) -> None:
         """The modules keep PyTorch's own initialisation; only embeddings start smaller."""

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, cross_entropy, smooth_l1_loss
 
 from models_registry.reference.layers import PATCH
 from models_registry.reference.model import KINDS
-from models_registry.reference.preprocessing import FIRST_WORD, UNKNOWN_WORD
+from models_registry.reference.preprocessing import FIRST_WORD, HOURS, UNKNOWN_WORD
 
 if TYPE_CHECKING:
     from models_registry.reference.model import AuscultFusionModel
@@ -32,8 +32,11 @@ HIDDEN_PATCH = 0.25
 HIDDEN_WORD = 0.15
 """Chances that a study is shown without one of its modalities, its picture without a patch, its text without a word."""
 
-SUMMARY = 4
-"""Figures that stand for the content of a series: mean, latest value, change from the first, change to the latest."""
+COURSE, NEAR = (-60.0, -36.0, -12.0, 0.0), 9.0
+"""Hours before the study at which the course of a series is told, and how near to them a point counts most."""
+
+SUMMARY = 2 + len(COURSE)
+"""Figures that stand for the content of a series: mean, latest value, and its course."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,8 @@ class Objectives(nn.Module):  # type: ignore[misc]
         self.own_series = nn.Linear(width, SUMMARY)
         self.categories = nn.ModuleList(nn.Linear(width, count + 1) for count in config.categorical.values())
         self.numbers = nn.Linear(width, len(config.numeric))
+        self.own_categories = nn.ModuleList(nn.Linear(width, count + 1) for count in config.categorical.values())
+        self.own_numbers = nn.ModuleList(nn.Linear(width, 1) for _ in config.numeric)
 
     def forward(self, model: AuscultFusionModel, inputs: dict[str, Tensor], reports: Tensor, hidden: Hidden) -> Any:
         """Every loss of a batch by name; those that the data have nothing for are left out.
@@ -142,7 +147,7 @@ class Objectives(nn.Module):  # type: ignore[misc]
     ) -> dict[str, Tensor]:
         """Predict what words, series and covariates say: from the class token where hidden, else from their own.
 
-        A modality's own token is narrow, so telling its content from it keeps that content there for the heads.
+        Telling the content of a modality from its own token keeps that content there for the heads.
         """
         losses = {}
         there = present["text"][:, 0]
@@ -155,20 +160,25 @@ class Objectives(nn.Module):  # type: ignore[misc]
             guess = torch.where(away, self.series(states[:, 0]).unflatten(1, (-1, SUMMARY)), self.own_series(own))
             target = series_summary(inputs["points"], inputs["has_points"])
             losses["series"] = smooth_l1_loss(guess[present["series"]], target[present["series"]])
-        rows = hidden.kinds["demographics"]
-        if "demographics" in places and bool((rows.unsqueeze(1) & present["demographics"]).any()):
-            losses["people"] = self._people(inputs, states[:, 0], rows)
+        if "demographics" in places and bool(present["demographics"].any()):
+            losses["people"] = self._people(inputs, states, states[:, places["demographics"]], hidden)
         return losses
 
-    def _people(self, inputs: dict[str, Tensor], first: Tensor, rows: Tensor) -> Tensor:
-        total = first.new_zeros(())
-        for place, layer in enumerate(self.categories):
-            truth = inputs["categories"][rows, place]
+    def _people(self, inputs: dict[str, Tensor], states: Tensor, own: Tensor, hidden: Hidden) -> Tensor:
+        """Each covariate from its own token, or from the class token of the studies in which it is hidden."""
+        total, away = states.new_zeros(()), hidden.kinds["demographics"].unsqueeze(1)
+        pairs = enumerate(zip(self.categories, self.own_categories, strict=True))
+        for place, (rest, kept) in pairs:
+            truth = inputs["categories"][:, place]
             if bool((truth != 0).any()):
-                total = total + cross_entropy(layer(first[rows]), truth, ignore_index=0)
-        known = inputs["has_numbers"][rows]
-        if bool(known.any()):
-            total = total + smooth_l1_loss(self.numbers(first[rows])[known], inputs["numbers"][rows][known])
+                guess = torch.where(away, rest(states[:, 0]), kept(own[:, place]))
+                total = total + cross_entropy(guess, truth, ignore_index=0)
+        for place, layer in enumerate(self.own_numbers):
+            known = inputs["has_numbers"][:, place]
+            if bool(known.any()):
+                rest = self.numbers(states[:, 0])[:, place : place + 1]
+                guess = torch.where(away, rest, layer(own[:, len(self.categories) + place]))[:, 0]
+                total = total + smooth_l1_loss(guess[known], inputs["numbers"][known, place])
         return total
 
 
@@ -204,15 +214,19 @@ def patches_of(pixels: Tensor, edge: int) -> Tensor:
 
 
 def series_summary(points: Tensor, present: Tensor) -> Tensor:
-    """What a series says in four figures [n, series, length, 3] -> [n, series, 4]; 0 for one without points.
+    """What a series says in six figures [n, series, length, 3] -> [n, series, 6]; 0 for one without points.
 
-    Mean, latest value, latest less first, and latest less the one before it.
+    Mean, latest value, and the mean of the points around each time of the course, those near to it counting more
+    (Gaussian weights, Nadaraya and Watson 1964).
     """
+    values, times = points[..., 1], points[..., 0] * HOURS
     weight = present.to(points.dtype)
     count = weight.sum(2)
-    values = points[..., 1]
     mean = (values * weight).sum(2) / count.clamp(min=1)
-    end = (count.long() - 1).clamp(min=0).unsqueeze(2)
-    last = values.gather(2, end).squeeze(2)
-    before = values.gather(2, (end - 1).clamp(min=0)).squeeze(2)
-    return torch.stack([mean, last, last - values[:, :, 0], last - before], dim=-1)
+    last = values.gather(2, (count.long() - 1).clamp(min=0).unsqueeze(2)).squeeze(2)
+    course = []
+    for hour in COURSE:
+        away = ((times - hour) / NEAR) ** 2 / 2
+        near = torch.softmax((-away).masked_fill(~present, -1e4), dim=2)
+        course.append((near * values * weight).sum(2))
+    return torch.stack([mean, last, *course], dim=-1)

@@ -357,9 +357,9 @@ def test_wrong_shapes_are_named(checkpoint, file, name):
 def test_a_missing_tensor_is_named(checkpoint):
     weights = checkpoint / "head.safetensors"
     tensors = load_file(weights)
-    del tensors["head.bias"]
+    del tensors["head.out.bias"]
     save_file(tensors, weights)
-    assert "head.bias" in refused(checkpoint).message
+    assert "head.out.bias" in refused(checkpoint).message
 
 
 def test_low_rank_additions_must_fit(trained, tmp_path):
@@ -373,7 +373,7 @@ def test_low_rank_additions_must_fit(trained, tmp_path):
 def test_weights_that_are_not_numbers_are_told_and_not_scored(checkpoint, batch):
     weights = checkpoint / "head.safetensors"
     tensors = load_file(weights)
-    tensors["head.bias"][:] = np.nan
+    tensors["head.out.bias"][:] = np.nan
     save_file(tensors, weights)
     with pytest.raises(AdapterError, match="not a number"):
         FUSION.load(checkpoint, settings=InferenceSettings()).predict(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -122,10 +123,34 @@ def test_a_file_that_changes_meanwhile_is_named(tmp_path: Path, size: int, monke
         assert caught.value.file == "weights"
     with (
         source.open("rb", buffering=0) as reader,
-        (tmp_path / "c").open("wb", buffering=0) as writer,
+        copying._Target(tmp_path / "c") as writer,
         pytest.raises(ConflictError),
     ):
         copying._copy_small(source, reader, writer, size + 1, tally())
+
+
+def test_a_file_system_that_wants_everything_in_its_cache_gets_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def refuses(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return opened(path, flags, mode)
+
+    source = random_file(tmp_path / "source", 5 * MIB + 7)
+    monkeypatch.setattr(os, "open", refuses)
+    digest = copy_file(source, tmp_path / "copy", tally())
+    assert sha256_file(tmp_path / "copy") == digest == sha256_file(source)
+
+
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda handle, data, place: whole(handle, data[: max(1, len(data) // 2)], place))
+    source = random_file(tmp_path / "source", 3 * MIB + 7)
+    digest = copy_file(source, tmp_path / "copy", tally())
+    assert sha256_file(tmp_path / "copy") == digest == sha256_file(source)
 
 
 def test_a_file_that_became_a_link_is_not_followed(tmp_path: Path) -> None:

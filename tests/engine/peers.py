@@ -49,9 +49,7 @@ def threshold_optimizer(metric: str) -> Any:
 def chances_of_threshold_optimizer(task: Task) -> Floats:
     """Chance of a positive by group and bin, float64 [G, BINS]."""
     by_outcome = task.metric != "demographic_parity_difference"
-    rows = mitigation.write_out(
-        task.fit, mitigation.OPTIMISER_ROWS, mitigation.OPTIMISER_LEAST, by_outcome=by_outcome
-    )
+    rows = mitigation.write_out(task.fit, mitigation.OPTIMISER_ROWS, mitigation.OPTIMISER_LEAST, by_outcome=by_outcome)
     group, outcome, bins = rows
     optimiser = threshold_optimizer(task.metric)
     with quiet():

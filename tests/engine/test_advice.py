@@ -20,6 +20,7 @@ from evaluation.engine.suites.fairness import mitigation
 from evaluation.engine.suites.fairness.advice import METHODS, NONE, advise
 from evaluation.engine.suites.fairness.sketch import FairnessSketch
 from tests.engine.builders import protocol
+from tests.engine.peers import threshold_optimizer
 
 RULES = protocol(labels=[{"name": "x", "threshold": {"value": 0.5, "source": "elsewhere"}}])
 GAP = "equal_opportunity_difference"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from evaluation.engine.sketches.scores import BINS, Floats, Ints, bin_of
+from evaluation.engine.sketches.scores import BINS, Floats, bin_of
 from evaluation.engine.statistics.threads import one_blas_thread
 from evaluation.engine.suites.fairness import logistic, mitigation
 from evaluation.engine.suites.fairness.logistic import GroupModel
 from evaluation.engine.suites.fairness.mitigation import Task
-from evaluation.engine.suites.fairness.reduction import EVENTS, Bools, Rows
+from evaluation.engine.suites.fairness.reduction import EVENTS, Bools, Bound, Rows, exponentiated_gradient
 from tests.engine import peers
 
 METRICS = sorted(EVENTS)
@@ -125,12 +123,12 @@ def test_a_model_that_does_not_settle_is_left_to_scikit_learn(monkeypatch: pytes
 def test_where_every_study_is_to_be_decided_alike_no_model_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Misses that cost next to nothing: everybody is decided negative."""
 
-    def never(*_: Any) -> Ints:
+    def never(wanted: Bools, weight: Floats) -> Bools:
         raise AssertionError("a model was fitted")
 
     task = task_of(1, groups=2, metric="fpr_difference")
     rows, _ = rows_of(task)
-    bound = mitigation.Bound(metric=task.metric, difference=1.0, false_positive=1.0, miss=-1.0)
-    found = mitigation.exponentiated_gradient(rows, bound, never, steps=3)
+    bound = Bound(metric=task.metric, difference=1.0, false_positive=1.0, miss=-1.0)
+    found = exponentiated_gradient(rows, bound, never, steps=3)
     assert not found.chances.any()
     assert found.models == 1

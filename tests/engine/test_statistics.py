@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from scipy.stats import binom, chi2
@@ -163,8 +165,8 @@ def test_the_number_of_threads_does_not_change_the_draws(monkeypatch: pytest.Mon
     vectors = np.unique(rng.poisson(0.7, (900, 8)), axis=0).astype(np.int64)
     counts = rng.integers(1, 40, len(vectors))
     found = []
-    for threads, little in ((1, 0), (2, 0), (2, 1 << 40)):
-        monkeypatch.setattr(bootstrap, "THREADS", threads)
+    for cores, little in ((1, 0), (4, 0), (4, 1 << 40)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         monkeypatch.setattr(bootstrap, "LITTLE", little)
         found.append(resample_totals(vectors, counts, groups=2, replicates=2500, rng=generator(5)))
     assert np.array_equal(found[0], found[1])

@@ -14,14 +14,15 @@ import pytest
 from core.errors import AdapterError, TransientError
 from evaluation import execution
 from evaluation.engine import Protocol as Rules
-from evaluation.execution import shards
+from evaluation.execution import sequence, shards
 from evaluation.execution.batches import Batches
 from evaluation.execution.telemetry import Meter
-from evaluation.models import AuditRun, RunStatus, ShardStatus
+from evaluation.models import AuditRun, CachedPredictions, RunStatus, ShardStatus
 from evaluation.services.runs import cancel_run
 from models_registry.adapters.base import AdapterInfo, Capability, Predictions
 from models_registry.cohorts.schema import StudyBatch
-from tests.evaluation.steps import fresh, only_shard
+from models_registry.services.versions import model_store
+from tests.evaluation.steps import finish, fresh, only_shard
 from tests.registry.scene import SHARDS
 
 
@@ -158,14 +159,15 @@ def test_shares_of_other_runs_and_of_other_workers_are_left(order: Callable[...,
 def test_a_cancelled_run_is_left_between_two_shares(
     run: AuditRun, people: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, done = shards.execute_shard, []
+    real, done = sequence.settle_share, []
 
-    def then_cancel(pk: int) -> None:
-        real(pk)
+    def then_cancel(pk: int) -> Any:
+        shard = real(pk)
         done.append(pk)
         cancel_run(run=fresh(run), by=people.amir)
+        return shard
 
-    monkeypatch.setattr(shards, "execute_shard", then_cancel)
+    monkeypatch.setattr(sequence, "settle_share", then_cancel)
     execution.execute_shares(only_shard(run).pk)
     assert len(done) == 1
     assert run.shards.filter(status=ShardStatus.CANCELLED).count() == SHARDS - 1
@@ -184,10 +186,10 @@ def test_a_passing_fault_of_a_later_share_is_retried_as_its_own(
 ) -> None:
     real, faulty = shards._work, only_shard(run, 1).pk
 
-    def fault(shard: Any, token: str) -> None:
+    def fault(shard: Any, *how: Any) -> None:
         if shard.pk == faulty:
             raise TransientError("The disk is away.")
-        real(shard, token)
+        real(shard, *how)
 
     monkeypatch.setattr(shards, "_work", fault)
     execution.execute_shares(only_shard(run).pk)
@@ -195,6 +197,85 @@ def test_a_passing_fault_of_a_later_share_is_retried_as_its_own(
     assert only_shard(run, 1).status == ShardStatus.QUEUED
     with pytest.raises(TransientError):
         execution.execute_shares(faulty)
+
+
+# From the cache
+
+
+def test_a_worker_without_a_device_helps_where_predictions_are_cached(
+    order: Callable[..., AuditRun], sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finish(order())
+    sent.clear()
+    run = order()
+    by_whom: list[tuple[str, int]] = []
+    real = shards.finish_run
+
+    def helped(message: str, pk: int) -> None:
+        """The other worker gets its message while this one is at its next share."""
+        by_whom.append((message, pk))
+
+    monkeypatch.setattr("evaluation.tasks.sketch_cached.delay", lambda pk: helped("sketch_cached", pk))
+    work = sequence.settle_share
+
+    def both(pk: int, **how: Any) -> Any:
+        if by_whom == [("sketch_cached", run.pk)]:
+            by_whom.append(("begun", pk))
+            execution.sketch_cached(run.pk)
+        return work(pk, **how)
+
+    monkeypatch.setattr(sequence, "settle_share", both)
+    execution.execute_shares(only_shard(run).pk)
+    assert by_whom[0] == ("sketch_cached", run.pk), "called once, after the first share came from the cache"
+    assert len([item for item in by_whom if item[0] == "sketch_cached"]) == 1
+    assert fresh(run).status == RunStatus.JUDGING and sent == [("evaluation.tasks.judge", run.pk)]
+    assert {shard.attempts for shard in run.shards.all()} == {1} and all(s.from_cache for s in run.shards.all())
+    execution.judge(run.pk)
+    assert fresh(run).result_digest == first.result_digest
+    assert real is shards.finish_run
+
+
+def test_nobody_is_called_where_nothing_is_cached(run: AuditRun, sent: list[Any]) -> None:
+    execution.execute_shares(only_shard(run).pk)
+    assert sent == [("evaluation.tasks.judge", run.pk)]
+
+
+def test_a_helper_takes_only_what_is_cached_and_nothing_twice(order: Callable[..., AuditRun], sent: list[Any]) -> None:
+    finish(order())
+    run = order()
+    assert shards.settle_share(only_shard(run).pk)
+    gone = shards.cache_key(run, only_shard(run, 1).cohort_shard_digest)
+    CachedPredictions.objects.filter(key=gone).delete()
+    lost = CachedPredictions.objects.get(key=shards.cache_key(run, only_shard(run, 2).cohort_shard_digest))
+    model_store().path(lost.digest).unlink()
+    execution.sketch_cached(run.pk)
+    execution.sketch_cached(run.pk)
+    states = [(shard.status, shard.attempts) for shard in run.shards.order_by("index")]
+    assert states == [("done", 1), ("queued", 0), ("queued", 0), ("done", 1)]
+    assert fresh(run).status == RunStatus.RUNNING
+
+
+def test_a_helper_leaves_runs_that_do_not_wait_for_it(order: Callable[..., AuditRun]) -> None:
+    finish(order())
+    waiting = order()
+    for status in (RunStatus.QUEUED, RunStatus.RUNNING):
+        AuditRun.objects.filter(pk=waiting.pk).update(status=status)
+        execution.sketch_cached(waiting.pk)
+        assert fresh(waiting).status == status, "nobody with the model has begun, so its precision is not known"
+    assert set(waiting.shards.values_list("status", flat=True)) == {ShardStatus.QUEUED}
+    execution.sketch_cached(987654)
+
+
+def test_a_helper_takes_the_precision_that_the_worker_with_the_device_found(order: Callable[..., AuditRun]) -> None:
+    """Cached shares of another precision are other predictions, and are left alone."""
+    finish(order())
+    run = order()
+    assert shards.settle_share(only_shard(run).pk)
+    done = only_shard(run)
+    done.telemetry["made"]["precision"] = "bfloat16"
+    done.save()
+    execution.sketch_cached(run.pk)
+    assert [shard.status for shard in run.shards.order_by("index")] == ["done", "queued", "queued", "queued"]
 
 
 def test_progress_and_throughput_are_told_per_batch(run: AuditRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import random
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -307,3 +309,28 @@ def test_a_full_disk_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(AuscultError, match="This needs"):
         unpack(tarred(tmp_path / "m.tar", FILES), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_whatever_is_wrong_with_an_archive_is_told_in_words(tmp_path: Path) -> None:
+    """Bytes changed, cut out and put in at random: an archive is taken or refused, and nothing else happens."""
+    rng = random.Random(7)
+    files = FILES | {"model/w": rng.randbytes(3000), "model/z": bytes(9000)}
+    wholes = [zipped(tmp_path / "m.zip", files), tarred(tmp_path / "m.tar", files), tarred(tmp_path / "m.tgz", files)]
+    refused = 0
+    for number in range(300):
+        data = bytearray(wholes[number % 3].read_bytes())
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(data))
+            data[place : place + rng.choice((1, 1, 1, 20))] = rng.randbytes(rng.choice((1, 1, 1, 0, 15)))
+        spoilt = tmp_path / "spoilt"
+        spoilt.write_bytes(data)
+        out = tmp_path / f"out{number}"
+        try:
+            unpack(spoilt, out)
+        except AdapterError as error:
+            refused += 1
+            assert error.remedy and not out.exists()
+        else:
+            shutil.rmtree(out)
+    assert refused > 100
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.tar", "m.tgz", "m.zip", "spoilt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def test_a_licence_is_known_by_its_spdx_identifier(tmp_path: Path, matter: str, 
         ("---\nlicense: [\n---\n", "no YAML"),
         ("---\n- a\n- b\n---\n", "no YAML mapping"),
         ("---\na: &x [1]\nb: [*x, *x]\n---\n", "refers to other places"),
-        ("---\na: " + "[" * 5000 + "\n---\n", "front matter cannot be read"),
+        ("---\na: " + "[" * 60_000 + "\n---\n", "nested too deeply"),
+        ("---\n" + "".join(" " * n + "a:\n" for n in range(300)) + "---\n", "nested too deeply"),
         ("---\na: " + "x" * 70_000 + "\n---\n", "more than 65,536 characters"),
         (b"---\nlicense: mit\n---\n\xff\xfe", "Line 4 is not UTF-8"),
         ("x" * (LONGEST_README + 1), "more than 1,048,576 bytes"),
@@ -125,3 +127,12 @@ def test_odd_values_do_no_harm(tmp_path: Path) -> None:
 def test_windows_lines_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     found = card(tmp_path, b"\xef\xbb\xbf---\r\nlicense: mit\r\n---\r\n\r\nText")
     assert (found["licence"], found["text"]) == ("MIT", "Text")
+
+
+@pytest.mark.parametrize(
+    "text", ["# a\n" * 200_000, "# " + " " * 900_000 + "x", "---\n" + "x\n" * 400_000, "#" * 900_000]
+)
+def test_a_long_card_is_read_in_time(tmp_path: Path, text: str) -> None:
+    started = time.process_time()
+    card(tmp_path, text)
+    assert time.process_time() - started < 2

@@ -11,10 +11,12 @@ from types import SimpleNamespace
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from models_registry.lineage_selectors import approvals_at_stake, whole_family
 from models_registry.models import AISystem, ModelVersion, Origin, Relation
 from models_registry.pages.lineage_drawing import HEIGHT, WIDTH, Line, Node, draw
+from models_registry.services.lineage import record_origins
 from tests.pages import scene
 from tests.pages.lineage_scene import furnish, version_of
 from tests.pages.test_markup import Page
@@ -65,9 +67,22 @@ def test_a_version_under_review_says_that_the_review_cannot_approve_it(
 
 def test_the_card_is_shown_as_text(family: SimpleNamespace, sign_in: SignIn) -> None:
     text = page_of(sign_in("amir"), family.heads[0])
+    assert "bold-owl, chest" in text and "val_auroc" in text and "0.913" in text
+    assert "Two hours on one GPU" in text and "AUROC 0.91 on MIMIC-CXR" in text
     assert "Apache-2.0" in text and "MIMIC-CXR" in text and "The card does not say" in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text and "&lt;b&gt;Not bold.&lt;/b&gt;" in text
     assert "<script>alert" not in text and "<b>Not bold" not in text
+
+
+def test_a_version_names_those_that_hold_its_weights(house: SimpleNamespace, sign_in: SignIn) -> None:
+    one = version_of(scene.system("One"), "1", {"model.safetensors": "equal"})
+    two = version_of(scene.system("Two"), "7", {"weights.safetensors": "equal"})
+    record_origins(version=two, by=scene.person("elena"))
+    for version, other in ((one, "Two, version 7"), (two, "One, version 1")):
+        text = page_of(sign_in("amir"), version)
+        part = text.partition("Same weights in")[2].partition("</dd>")[0]
+        assert other in part, version
+    assert "Same weights in" not in page_of(sign_in("amir"), house.candidate)
 
 
 def test_files_have_sizes_and_what_changed_names_its_files(family: SimpleNamespace, sign_in: SignIn) -> None:
@@ -231,3 +246,15 @@ def test_whoever_can_act_on_a_void_approval_finds_it_on_their_list(family: Simpl
     assert "The approval of Deterioration within 24 h 1.0 is void" in chair
     assert family.second.backbone_digest[:12] in chair and family.second.backbone_digest not in chair
     assert "is void" not in other
+
+
+def test_what_was_issued_and_decided_says_that_the_approval_is_void(house: SimpleNamespace, sign_in: SignIn) -> None:
+    """On the committee's page of the closed review, and beside the documents that a regulator opens."""
+    review, regulator = reverse("review", args=[house.decided.pk]), sign_in("rita")
+    assert "Approval void" not in regulator.get("/reports/").content.decode()
+    house.twin.status, house.twin.void_reason, house.twin.void_at = "void", "The backbone changed.", timezone.now()
+    house.twin.save()
+    assert regulator.get("/reports/").content.decode().count("Approval void") == 2
+    text = sign_in("mina").get(review).content.decode()
+    assert "This approval is void since" in text and "The backbone changed." in text
+    assert Page(text).faults == []

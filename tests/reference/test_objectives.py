@@ -23,18 +23,19 @@ def test_patches_are_cut_in_the_order_of_the_tokens(model):
     assert (grey != 0).sum() == 3 * 256
 
 
-def test_a_series_is_summed_up_in_four_figures(inputs):
-    from models_registry.reference.objectives import series_summary
+def test_a_series_is_summed_up_in_six_figures(inputs):
+    from models_registry.reference.objectives import COURSE, NEAR, series_summary
 
+    inputs["points"][..., 0] = inputs["points"][..., 0].clamp(-1, 0)  # times are hours before the study
     found = series_summary(inputs["points"], inputs["has_points"]).numpy()
     for row in range(found.shape[0]):
         for place in range(found.shape[1]):
-            values = inputs["points"][row, place, inputs["has_points"][row, place], 1].numpy()
-            expected = [0.0] * 4
-            if len(values):
-                before = values[-2] if len(values) > 1 else values[-1]
-                expected = [values.mean(), values[-1], values[-1] - values[0], values[-1] - before]
-            np.testing.assert_allclose(found[row, place], expected, atol=1e-6)
+            kept = inputs["points"][row, place, inputs["has_points"][row, place]].numpy().astype(float)
+            expected = [0.0] * 6
+            if len(kept):
+                near = [np.exp(-(((kept[:, 0] * 72 - hour) / NEAR) ** 2) / 2) for hour in COURSE]
+                expected = [kept[:, 1].mean(), kept[-1, 1], *(np.average(kept[:, 1], weights=w) for w in near)]
+            np.testing.assert_allclose(found[row, place], expected, atol=1e-4)
 
 
 def test_hidden_words_are_unknown_and_no_word_stays_none(inputs):

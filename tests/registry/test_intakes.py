@@ -21,6 +21,7 @@ from django.utils import timezone
 from core.errors import AdapterError, AuscultError, ConflictError, DeniedError, EnvironmentProblemError, NotFoundError
 from core.models import LedgerEntry, User
 from models_registry import execution_intake
+from models_registry.cards import ml_bom
 from models_registry.intake.uploads import PromisedFile
 from models_registry.models import AISystem, ModelVersion, SystemKind, VersionIntake
 from models_registry.services import intakes, versions
@@ -132,6 +133,36 @@ def test_every_kind_gives_the_same_version(world: SimpleNamespace, home: Path, t
     assert digests == {make_version(world.people, world.files.predictions, system=world.system).digest}
 
 
+def test_a_run_of_mlflow_brings_its_model_and_its_figures(
+    world: SimpleNamespace, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "true")
+    from mlflow import MlflowClient
+
+    tracking = home / "sources" / "mlruns"
+    client = MlflowClient(tracking_uri=tracking.as_uri())
+    run = client.create_run(client.create_experiment("chest")).info.run_id
+    client.log_metric(run, "auroc", 0.875)
+    client.log_artifacts(run, str(world.files.predictions), "model")
+    row = checked(start(world, kind="mlflow", source_path=tracking, mlflow_run=run))
+    assert row.status == Status.READY, row.checks
+    version = registered(world, row)
+    assert version.manifest == make_version(world.people, world.files.predictions, system=make_other(world)).manifest
+    assert version.card["run"]["metrics"] == {"auroc": "0.875"}
+    assert version.source == f"MLflow run {run} in {tracking}"
+    shown = ml_bom(version)["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert shown == [{"type": "auroc", "value": "0.875", "slice": "MLflow run"}]
+    row = checked(start(world, label="2", kind="mlflow", source_path=tracking, mlflow_run="0" * 32))
+    assert row.status == Status.BLOCKED and "cannot read the run" in the(row, "files")["message"]
+
+
+def make_other(world: SimpleNamespace) -> AISystem:
+    return AISystem.objects.create(
+        name="Other model", slug="other", intended_purpose="Other.", created_by=world.people.elena
+    )
+
+
 def test_an_upload_is_moved_into_the_store_not_copied(world: SimpleNamespace) -> None:
     row = upload(world, {LOG: log_of(world)})
     number = (intakes.upload_folder(row) / LOG).stat().st_ino
@@ -230,10 +261,7 @@ def test_the_same_content_or_label_is_an_error_and_the_same_weights_elsewhere_a_
     assert row.status == Status.BLOCKED
     assert the(row, "identity")["message"] == "The same content is already registered as 0.9."
     assert staged() == []
-    other = AISystem.objects.create(
-        name="Other model", slug="other", intended_purpose="Other.", created_by=world.people.elena
-    )
-    row = checked(start(world, system=other))
+    row = checked(start(world, system=make_other(world)))
     assert row.status == Status.READY
     assert the(row, "duplicates")["state"] == "warning" and str(version) in the(row, "duplicates")["message"]
     assert the(row, "duplicates")["file"] == LOG

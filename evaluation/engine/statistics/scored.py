@@ -203,7 +203,7 @@ def _singular(information: Floats) -> bool:
     (top, *_), trace = information[0], float(np.trace(information))
     determinant = float(top) if len(information) == 1 else float(top * information[1, 1] - information[0, 1] ** 2)
     # The condition number of a positive definite matrix of two rows is below trace^2 / determinant.
-    if top > 0 and determinant > trace**len(information) * 1e-6:
+    if top > 0 and determinant > trace ** len(information) * 1e-6:
         return False
     return bool(np.linalg.cond(information) > SINGULAR)
 

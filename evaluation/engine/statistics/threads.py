@@ -32,12 +32,17 @@ def one_blas_thread() -> Iterator[None]:
 
 def in_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """``work`` of each item, in their order; the first error is raised. BLAS is held to one thread meanwhile."""
-    todo, cores = list(items), len(os.sched_getaffinity(0))
+    todo, cores = list(items), _cores()
     with one_blas_thread():
         if cores < 2 or len(todo) < 2:
             return [work(item) for item in todo]
         with ThreadPoolExecutor(min(len(todo), cores + SPARE), thread_name_prefix="engine") as pool:
             return list(pool.map(work, todo))
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Limit:
@@ -53,6 +58,7 @@ class _Limit:
             if self.users == 0:
                 from threadpoolctl import threadpool_limits
 
+                _take_control()
                 self.limits = threadpool_limits(limits=1, user_api="blas")
             self.users += 1
 
@@ -60,8 +66,18 @@ class _Limit:
         with self.lock:
             self.users -= 1
             if self.users == 0:
+                _take_control()
                 self.limits.restore_original_limits()
                 self.limits = None
+
+
+def _take_control() -> None:
+    """From 3.8 on threadpoolctl lets no thread set the limit but the first that did, be it at work here or not."""
+    from threadpoolctl import OpenBLASController
+
+    release = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
 
 
 _limit = _Limit()

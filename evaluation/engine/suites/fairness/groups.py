@@ -183,7 +183,8 @@ class LabelGroups(Grouped):
     def _deviations(self, metric: str) -> bootstrap.Floats:
         """Replicates of the rates of all groups less the rates, float64 [B, G]; NaN where undefined."""
         if metric not in self._drawn:
-            self._drawn[metric] = RATES[metric].of(self._totals()) - RATES[metric].of(self.sums.totals.astype(np.float64))
+            rule = RATES[metric]
+            self._drawn[metric] = rule.of(self._totals()) - rule.of(self.sums.totals.astype(np.float64))
         return self._drawn[metric]
 
     def _variance(self, metric: str) -> bootstrap.Floats:

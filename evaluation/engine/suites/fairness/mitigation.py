@@ -6,9 +6,6 @@ a bin is predicted positive. So it can be measured exactly on the histogram of t
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -124,15 +121,12 @@ def reduce_disparity(task: Task) -> Mitigation:
     size = len(task.groups)
     group, outcome, bins = write_out(task.fit, REDUCTION_ROWS, REDUCTION_LEAST, by_outcome=True)
     features = _features(group, bins, size)
-    with _quiet():
-        plain = LogisticRegression(solver="newton-cholesky").fit(features, outcome).predict_proba(features)[:, 1]
-        cut = float(np.clip(np.quantile(plain, 1 - task.selected), 0.01, 0.99))
-        rows = Rows(groups=size, bins=BINS, group=group, outcome=outcome, bin=bins)
-        bound = Bound(
-            metric=task.metric, difference=max(task.margin / 2, SMALLEST_BOUND), false_positive=cut, miss=1 - cut
-        )
-        model = GroupModel(rows, features, _features(*_every_place(size), size).reshape(size, BINS, -1))
-        found = exponentiated_gradient(rows, bound, model.decide, steps=ITERATIONS)
+    plain = LogisticRegression(solver="newton-cholesky").fit(features, outcome).predict_proba(features)[:, 1]
+    cut = float(np.clip(np.quantile(plain, 1 - task.selected), 0.01, 0.99))
+    rows = Rows(groups=size, bins=BINS, group=group, outcome=outcome, bin=bins)
+    bound = Bound(metric=task.metric, difference=max(task.margin / 2, SMALLEST_BOUND), false_positive=cut, miss=1 - cut)
+    model = GroupModel(rows, features, _features(*_every_place(size), size).reshape(size, BINS, -1))
+    found = exponentiated_gradient(rows, bound, model.decide, steps=ITERATIONS)
     detail = {
         "models": found.models,
         "cost_of_false_positive": round(cut, 4),
@@ -239,12 +233,3 @@ def _logits() -> Floats:
     scores = bin_scores()
     logits: Floats = np.log(scores) - np.log1p(-scores)
     return logits
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """scikit-learn and scipy warn of their own coming changes; what matters here is in the result."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-

@@ -44,9 +44,7 @@ class Rule:
 
     def of(self, scores: Floats) -> Floats:
         """Chance of a positive for each score."""
-        one, two = (
-            share * (scores > threshold) for share, threshold in zip(self.shares, self.thresholds, strict=True)
-        )
+        one, two = (share * (scores > threshold) for share, threshold in zip(self.shares, self.thresholds, strict=True))
         found: Floats = one + two
         if self.constant is not None:
             found = self.constant * self.chance + (1 - self.constant) * found

@@ -1,4 +1,4 @@
-"""Uploads as a browser makes them: in pieces, through broken connections, and on after a reload."""
+"""The registry in a browser: uploads in pieces and through broken connections, and a lineage without a mouse."""
 
 from __future__ import annotations
 
@@ -139,3 +139,47 @@ def test_without_a_script_the_form_sends_the_files(browser: Any, address: str, m
     page.locator("#id_upload").set_input_files([model / "README.md", model / "weights.safetensors"])
     page.get_by_role("button", name="Check the model").click()
     page.get_by_role("main").get_by_text("Waiting to be checked").wait_for()
+
+
+def test_the_lineage_is_walked_with_the_keyboard(browser: Any, address: str) -> None:
+    """Every box is a link that shows its focus; the table below says the same without the picture."""
+    page, complaints = open_as(browser, address, "dora")
+    page.goto(f"{address}/systems/chest-findings/versions/6/lineage/")
+    boxes = page.locator("svg.lineage a")
+    assert boxes.count() >= 8
+    first = boxes.first
+    first.focus()
+    plain = boxes.nth(1).locator("rect").evaluate("box => getComputedStyle(box).strokeWidth")
+    assert first.locator("rect").evaluate("box => getComputedStyle(box).strokeWidth") != plain
+    href = first.get_attribute("href")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}{href}")
+    page.go_back()
+    page.get_by_text("Show as table").click()
+    table = page.get_by_role("region", name="Lineage, as a table")
+    assert table.get_by_role("row").count() == 1 + page.locator("svg.lineage path.lineage__line").count()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_picture_follows_the_theme_and_fits_on_paper(browser: Any, address: str, scheme: str) -> None:
+    page, _ = open_as(browser, address, "dora", color_scheme=scheme)
+    page.goto(f"{address}/systems/chest-findings/versions/6/lineage/")
+    fill = "box => getComputedStyle(box).fill"
+    box = page.locator(".lineage__box--focal")
+    assert box.evaluate(fill) == {"light": "rgb(255, 255, 255)", "dark": "rgb(27, 27, 27)"}[scheme]
+    page.emulate_media(media="print")
+    assert box.evaluate(fill) == "rgb(255, 255, 255)"
+    picture = page.locator("svg.lineage").evaluate("item => item.getBoundingClientRect().width")
+    assert picture <= page.evaluate("document.documentElement.clientWidth")
+
+
+def test_the_workers_page_asks_again_by_itself(browser: Any, address: str) -> None:
+    page, complaints = open_as(browser, address, "amir")
+    page.goto(f"{address}/workers/")
+    with page.expect_response(lambda answer: answer.url.endswith("/workers/"), timeout=10_000) as again:
+        pass
+    assert again.value.status == 200
+    page.wait_for_timeout(300)
+    assert page.locator("#workers").count() == 1 and page.get_by_role("heading", level=1).count() == 1
+    assert complaints == []
