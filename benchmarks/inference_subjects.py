@@ -33,7 +33,12 @@ PIXELS = {"size": 224, "channels": 3, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5,
 
 
 class Bench:
-    """A stack with people and protocols, which orders work of its workers and waits for it."""
+    """A stack with people and protocols, which orders work of its workers and waits for it.
+
+    Attributes:
+        steps: Seconds of each step of the last audit: summed over its shares, and what came after the last of them.
+        workers: How many worked on it.
+    """
 
     def __init__(self, stack: Stack) -> None:
         from config.demo.display import Display
@@ -42,6 +47,8 @@ class Bench:
         from evaluation.engine.protocol import bundled_source
 
         self.stack = stack
+        self.steps: dict[str, float] = {}
+        self.workers = 0
         self.people = ensure_people("benchmark-only")
         self.wait = Waiter(supervisor=stack.supervisor, display=Display(quiet=True))
         self.protocol = self._protocol(bundled_source("reference-model-v1"))
@@ -56,15 +63,24 @@ class Bench:
         self.wait.until([order], done={JobStatus.DONE}, title=lambda row: row.cohort_name)
         return order.result
 
-    def audit(self, subject: Subject, *, seed: int, protocol: Any = None) -> float:
-        """Seconds from the first claim to the last verdict. A seed that was not used before means a new inference."""
+    def audit(self, subject: Subject, *, cached: bool = False) -> float:
+        """Seconds from the first claim to the last verdict.
+
+        Args:
+            cached: By another protocol, from the predictions of the audit before. Else every share is run anew.
+        """
+        from evaluation.models import CachedPredictions
         from evaluation.services.runs import request_audit
 
+        if not cached:
+            CachedPredictions.objects.all().delete()
         run: Any = request_audit(
-            version=subject.version, cohort=subject.cohort, protocol=protocol or self.protocol,
-            by=self.people["amir"], settings={"seed": seed},
+            version=subject.version, cohort=subject.cohort, by=self.people["amir"],
+            protocol=self.other_protocol if cached else self.protocol,
         )  # fmt: skip
         self.wait.runs([run])
+        self.steps = _steps(run)
+        self.workers = len({share.worker for share in run.shards.all()})
         return float((run.finished_at - run.started_at).total_seconds())
 
     def bare_loop(self, subject: Subject, *, threads: int = 0) -> float:
@@ -82,6 +98,13 @@ class Bench:
 
         clara = self.people["clara"]
         return approve_protocol(protocol=lock_protocol(source=source, by=clara), by=clara)
+
+
+def _steps(run: Any) -> dict[str, float]:
+    shares = list(run.shards.all())
+    found = {step: sum(share.telemetry["seconds"][step] for share in shares) for step in shares[0].telemetry["seconds"]}
+    found["judging"] = (run.finished_at - max(share.finished_at for share in shares)).total_seconds()
+    return {step: round(seconds, 2) for step, seconds in found.items()}
 
 
 class Subject:

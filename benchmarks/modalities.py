@@ -112,16 +112,15 @@ def simulated_tasks(home: Path, settings: TrainingSettings, *, patients: int, he
         readers.append(open_cohort(home / str(seed)))
     labels = labels_of(readers[0], ())
     preprocess, training, _ = read_studies(readers[0], labels=labels, settings=settings, preprocess=None, tell=silent)
-    # Of the held-out patients nobody is needed for validation; the smallest share still splits off a few of them.
-    few = replace(settings, validation_share=0.01)
-    _, asked, _ = read_studies(readers[1], labels=labels, settings=few, preprocess=preprocess, tell=silent)
+    _, *parts = read_studies(readers[1], labels=labels, settings=settings, preprocess=preprocess, tell=silent)
+    asked = joined(*parts)  # nothing is chosen on held-out patients, so none are set aside
     return preprocess, [
         Task(
             name=name,
             labels=list(names),
             training=with_labels(training, labels, names),
             held_out=with_labels(asked, labels, names),
-            patients=patients_of(readers[1], few),
+            patients=patients_of(readers[1], settings),
         )
         for name, names in TASKS.items()
     ]
@@ -182,8 +181,18 @@ def patients_of(reader: Any, settings: TrainingSettings) -> npt.NDArray[np.int64
     from models_registry.reference.studies import in_validation
 
     names = [str(name) for shard in reader.shards for name in reader.reference(shard).patient_ids]
-    kept = [name for name in names if not in_validation(name, settings.validation_share)]
-    return np.unique(kept, return_inverse=True)[1]
+    names.sort(key=lambda name: in_validation(name, settings.validation_share))  # stable, as the studies were joined
+    return np.unique(names, return_inverse=True)[1]
+
+
+def joined(one: Studies, other: Studies) -> Studies:
+    """The studies of both."""
+    return Studies(
+        arrays={name: np.concatenate([values, other.arrays[name]]) for name, values in one.arrays.items()},
+        pictures=np.concatenate([one.pictures, other.pictures]),
+        reports=np.concatenate([one.reports, other.reports]),
+        labels=np.concatenate([one.labels, other.labels]),
+    )
 
 
 def asked(model: Any, data: Studies, groups: Collection[str]) -> Floats:
@@ -201,17 +210,21 @@ def interval(task: Task, one: Floats, other: Floats) -> tuple[float, float, floa
     for _ in range(REPLICATES):
         weight = np.bincount(rng.integers(0, count, count), minlength=count)[task.patients].astype(float)
         found.append(macro(one, truth, weight) - macro(other, truth, weight))
-    low, high = np.percentile(found, [2.5, 97.5])
+    low, high = np.nanpercentile(found, [2.5, 97.5])
     return macro(one, truth) - macro(other, truth), float(low), float(high)
 
 
 def macro(scores: Floats, truth: npt.NDArray[np.float32], weight: Floats | None = None) -> float:
-    """Mean over the labels of the area under the ROC curve."""
-    return float(np.mean(areas(scores, truth, weight)))
+    """Mean of the area under the ROC curve over the labels that have one; NaN where none has."""
+    found = [area for area in areas(scores, truth, weight) if area == area]
+    return float(np.mean(found)) if found else float("nan")
 
 
 def areas(scores: Floats, truth: npt.NDArray[np.float32], weight: Floats | None = None) -> list[float]:
-    """Area under the ROC curve of each label: the share of weighted pairs in the right order, ties at half."""
+    """Area under the ROC curve of each label: the share of weighted pairs in the right order, ties at half.
+
+    NaN for a label of which there are no positives or no negatives: a replicate may draw none of a rare disease.
+    """
     weight = np.ones(len(scores)) if weight is None else weight
     found = []
     for column in range(scores.shape[1]):
@@ -221,7 +234,8 @@ def areas(scores: Floats, truth: npt.NDArray[np.float32], weight: Floats | None 
         positive = np.add.reduceat(weight[order] * hit, starts)
         negative = np.add.reduceat(weight[order] * ~hit, starts)
         below = np.cumsum(negative) - negative
-        found.append(float((positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())))
+        pairs = positive.sum() * negative.sum()
+        found.append(float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan"))
     return found
 
 
@@ -237,8 +251,8 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def rounded(value: float) -> float:
-    return round(value, 4)
+def rounded(value: float) -> float | None:
+    return round(value, 4) if value == value else None
 
 
 def silent(_share: float, _message: str) -> None:

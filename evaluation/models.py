@@ -89,6 +89,9 @@ class AuditRun(models.Model):
         max_length=64, blank=True, help_text="Measurements and verdicts alone: equal for equal work"
     )
     evidence_digest = models.CharField(max_length=64, blank=True, help_text="The whole evidence document in the store")
+    advice_digest = models.CharField(
+        max_length=64, blank=True, help_text="What could reduce the gaps that failed: worked out after the verdicts"
+    )
 
     class Meta:
         ordering = ["-requested_at"]

@@ -250,6 +250,18 @@ def evidence_of(run: AuditRun) -> tuple[dict[str, Any], AuscultError | None]:
         return {}, error
 
 
+def advice_of(run: AuditRun, evidence: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """What could reduce the gaps that failed; None while a worker still works it out, or where it cannot be had."""
+    if not run.advice_digest:
+        kept: list[dict[str, Any]] = evidence.get("result", {}).get("advice", [])
+        return kept or (None if run.verdicts.filter(outcome=Outcome.FAIL).exists() else [])
+    try:
+        told: list[dict[str, Any]] = model_store().get_json(run.advice_digest)["advice"]
+    except AuscultError:
+        return None
+    return told
+
+
 def cells_of(measurement: Measurement, columns: Iterable[str]) -> list[Any]:
     """Values of a measurement by column name: from its own fields, else from the engine's record."""
     return [getattr(measurement, name, measurement.detail.get(name)) for name in columns]

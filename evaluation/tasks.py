@@ -37,6 +37,13 @@ def judge(run_id: int) -> None:
     execution.judge(run_id)
 
 
+@shared_task(**RETRY)
+def advise(run_id: int) -> None:
+    from evaluation import execution
+
+    execution.work_out_advice(run_id)
+
+
 @shared_task
 def sweep() -> None:
     from evaluation import execution

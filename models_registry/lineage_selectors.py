@@ -109,3 +109,17 @@ def _family(focal: ModelVersion, related: Iterable[ModelVersion | None], edges: 
         origins=tuple(kept),
         hidden=len(rows) - len(shown),
     )
+
+
+def list_origins(version: ModelVersion) -> list[dict[str, str]]:
+    """What a version was made from, as plain facts for evidence and documents: relation, source, digest, told by."""
+    edges = _origins().filter(version=version).order_by("relation", "pk")
+    return [
+        {
+            "relation": edge.get_relation_display(),
+            "source": str(edge.source_version or edge.source_cohort or edge.source_name),
+            "digest": edge.digest,
+            "told_by": edge.told_by,
+        }
+        for edge in edges
+    ]

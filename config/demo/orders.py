@@ -19,8 +19,9 @@ PURPOSES = {
 }
 """System -> intended purpose."""
 
-PRETRAINING: dict[str, Any] = {"kind": "backbone"}
-"""Settings of the demo's backbone."""
+PRETRAINING: dict[str, Any] = {"kind": "backbone", "epochs": 5}
+HEAD: dict[str, Any] = {"kind": "head", "head_epochs": 8}
+"""The small setting of the reference model, ``TrainingSettings.small``: enough to tell a planted defect from none."""
 
 PROTOCOLS = {
     "findings": "reference-model-v1",

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from config.demo.display import DemoResult, Display, JudgedRun
-from config.demo.orders import BACKBONE, DETERIORATION, PRETRAINING, PROTOCOLS, PURPOSES, RARE, REFERENCE, HeadOrder
+from config.demo.orders import (
+    BACKBONE,
+    DETERIORATION,
+    HEAD,
+    PRETRAINING,
+    PROTOCOLS,
+    PURPOSES,
+    RARE,
+    REFERENCE,
+    HeadOrder,
+)
 from config.embedded.stack import Stack
 
 TRAINING_PATIENTS = 2000
@@ -173,7 +183,7 @@ class _Story:
                 system=order.system,
                 version_label=order.label,
                 cohort=order.cohort,
-                settings={"kind": "head", "labels": list(LABELS_OF[order.task])},
+                settings=HEAD | {"labels": list(LABELS_OF[order.task])},
                 backbone=backbone,
                 by=self.people["elena"],
             )

@@ -6,7 +6,7 @@ result = run_audit(protocol=load_protocol("imaging-classifier-v1"), predictions=
 print(result.assessment.outcome)
 """
 
-from evaluation.engine.assessment import assess
+from evaluation.engine.assessment import advise, assess
 from evaluation.engine.protocol import Protocol, bundled_names, load_protocol
 from evaluation.engine.records import Advice, Assessment, Measurement, Outcome, ShardTable, Verdict
 from evaluation.engine.runner import AuditResult, run_audit
@@ -23,6 +23,7 @@ __all__ = [
     "Protocol",
     "ShardTable",
     "Verdict",
+    "advise",
     "assess",
     "bundled_names",
     "load_protocol",

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.errors import AuscultError
 from evaluation.engine.judging import judge, overall
 from evaluation.engine.protocol import Protocol
-from evaluation.engine.records import Assessment
+from evaluation.engine.records import Advice, Assessment, Verdict
 from evaluation.engine.registry import SUITES
 from evaluation.engine.sketch import AuditSketch
 from evaluation.engine.statistics.threads import one_blas_thread
 
 
 def assess(
-    protocol: Protocol, sketch: AuditSketch, *, suites: Sequence[str] | None = None, cross_check: bool = True
+    protocol: Protocol,
+    sketch: AuditSketch,
+    *,
+    suites: Sequence[str] | None = None,
+    cross_check: bool = True,
+    with_advice: bool = True,
 ) -> Assessment:
     """Measurements, verdicts and advice on the patients in ``sketch``.
 
@@ -25,6 +31,8 @@ def assess(
     Args:
         suites: Those of the protocol's suites to judge; all of them unless told otherwise.
         cross_check: Recompute point values with independent libraries. Takes seconds on the first call.
+        with_advice: Also say what could reduce a gap that failed; :func:`advise` says it afterwards. No verdict rests
+            on it.
 
     Raises:
         AuscultError: for a sketch of another protocol, or where an independent library gives another value.
@@ -35,7 +43,20 @@ def assess(
         )
     used = suites or protocol.suites
     with one_blas_thread():
-        return _assessed(protocol, sketch, used, cross_check=cross_check)
+        found = _assessed(protocol, sketch, used, cross_check=cross_check)
+    return replace(found, advice=advise(protocol, sketch, found.verdicts, suites=used)) if with_advice else found
+
+
+def advise(
+    protocol: Protocol, sketch: AuditSketch, verdicts: Sequence[Verdict], *, suites: Sequence[str] | None = None
+) -> tuple[Advice, ...]:
+    """What could reduce the gaps that failed: see the suites' own ``advise``. A function of its arguments alone."""
+    with one_blas_thread():
+        return tuple(
+            item
+            for key in suites or protocol.suites
+            for item in SUITES.get(key).advise(protocol, sketch.parts[key], verdicts)
+        )
 
 
 def _assessed(protocol: Protocol, sketch: AuditSketch, used: Sequence[str], *, cross_check: bool) -> Assessment:
@@ -47,5 +68,4 @@ def _assessed(protocol: Protocol, sketch: AuditSketch, used: Sequence[str], *, c
         outcome=overall(verdicts),
         notes=tuple(note for item in findings for note in item.notes),
         cross_checks=tuple(check for item in findings for check in item.cross_checks),
-        advice=tuple(item for key in used for item in SUITES.get(key).advise(protocol, sketch.parts[key], verdicts)),
     )

@@ -121,6 +121,11 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         return _fields_of(self) | {"outcome": self.outcome.value, "groups": list(self.groups)}
 
+    @classmethod
+    def from_dict(cls, body: dict[str, Any]) -> Verdict:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(**{**body, "outcome": Outcome(body["outcome"]), "groups": tuple(body["groups"])})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:

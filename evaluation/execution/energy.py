@@ -8,6 +8,7 @@ Sources: the Linux power capping framework (``/sys/class/powercap``, Intel and A
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,7 +102,7 @@ class _Nvml:
 
 def _start_nvml(device: str) -> Counter:
     try:
-        import pynvml
+        pynvml: Any = importlib.import_module("pynvml")
     except ImportError:
         return _Silent(reason="the package nvidia-ml-py, which reads the device's energy counter, is not installed")
     import torch

@@ -13,7 +13,11 @@ from evaluation.execution.hardware import hardware
 from evaluation.models import AuditRun, Shard
 from models_registry.adapters.base import ADAPTERS
 from models_registry.cohorts.disclosure import hide_in_summary
+from models_registry.lineage_selectors import list_origins
 from models_registry.services.versions import model_store
+
+CARD = ("licence", "licence_known", "base_model", "datasets", "compute", "intended_use", "missing")
+"""What of a model's card goes into the evidence; its text stays with the version."""
 
 
 def build_evidence(run: AuditRun, result: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +49,9 @@ def build_evidence(run: AuditRun, result: dict[str, Any]) -> dict[str, Any]:
             "manifest": version.manifest,
             "config": version.config,
             "notes": version.notes,
+            "source": version.source,
+            "card": {name: version.card.get(name) for name in CARD if version.card.get(name)},
+            "origins": list_origins(version),
             "submitted_by": version.submitted_by.username,
             "submitted_at": _iso(version.submitted_at),
         },

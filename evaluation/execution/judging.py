@@ -1,4 +1,4 @@
-"""The last step of a run: merge the sketches, measure, judge, and keep the evidence."""
+"""The last steps of a run: merge the sketches, measure, judge, keep the evidence; then work out advice."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from core import ledger
 from core.errors import AuscultError, TransientError
-from evaluation.engine import Assessment, AuditSketch, assess
+from evaluation.engine import Assessment, AuditSketch, advise, assess
 from evaluation.engine import Protocol as Rules
+from evaluation.engine import Verdict as Judged
 from evaluation.engine.runner import check_contents, merge_all
 from evaluation.execution.evidence import build_evidence
-from evaluation.models import AuditRun, Measurement, RunStatus, Verdict
+from evaluation.models import AuditRun, Measurement, Outcome, RunStatus, Verdict
 from evaluation.services.runs import move_run
 from models_registry import leases
 from models_registry.services.versions import model_store
@@ -53,13 +54,40 @@ def judge(run_id: int) -> None:
         raise
 
 
+def work_out_advice(run_id: int) -> None:
+    """What could reduce the gaps that a judged run failed by. It comes after the verdicts, which do not rest on it.
+
+    Advice is a function of protocol and sketches, so that a task delivered twice writes the same.
+    """
+    run = AuditRun.objects.select_related("protocol").filter(pk=run_id, status=RunStatus.DONE, advice_digest="").first()
+    if run is None:
+        return
+    verdicts = [Judged.from_dict(item) for item in run.verdicts.order_by("position").values_list("detail", flat=True)]
+    found = advise(Rules.from_dict(run.protocol.body), _merged(run), verdicts)
+    body = {"schema": "auscult/advice/1", "result": run.result_digest, "advice": [item.to_dict() for item in found]}
+    digest = model_store().put_json(body)
+    with transaction.atomic():
+        if AuditRun.objects.filter(pk=run.pk, advice_digest="").update(advice_digest=digest):
+            payload = {"advice": digest, "result": run.result_digest}
+            ledger.record(actor="system", act="run.advised", subject=("AuditRun", run.pk), payload=payload)
+
+
+def runs_without_advice() -> QuerySet[AuditRun]:
+    """Judged runs with a verdict that failed, whose advice is not worked out."""
+    failed = Verdict.objects.filter(run=OuterRef("pk"), outcome=Outcome.FAIL)
+    return AuditRun.objects.filter(Exists(failed), status=RunStatus.DONE, advice_digest="")
+
+
 def _assess(run: AuditRun) -> Assessment:
+    rules, merged = Rules.from_dict(run.protocol.body), _merged(run)
+    check_contents(rules, merged, file=run.cohort.cohort.name)
+    return assess(rules, merged, with_advice=False)
+
+
+def _merged(run: AuditRun) -> AuditSketch:
     store = model_store()
     digests = run.shards.order_by("index").values_list("sketch_digest", flat=True)
-    rules = Rules.from_dict(run.protocol.body)
-    merged = merge_all(AuditSketch.from_bytes(store.get_bytes(digest)) for digest in digests)
-    check_contents(rules, merged, file=run.cohort.cohort.name)
-    return assess(rules, merged)
+    return merge_all(AuditSketch.from_bytes(store.get_bytes(digest)) for digest in digests)
 
 
 def _fail(run: AuditRun, token: str, error: str) -> None:
@@ -104,6 +132,10 @@ def _write(run: AuditRun, token: str, evidence: dict[str, Any], *, digest: str) 
         subject=("AuditRun", run.pk),
         payload={"outcome": result["outcome"], "evidence": digest, "result": evidence["result_digest"]},
     )
+    if any(item["outcome"] == Outcome.FAIL for item in result["verdicts"]):
+        from evaluation import tasks
+
+        tasks.advise.delay_on_commit(run.pk)
 
 
 MEASURED = (

@@ -110,11 +110,12 @@ def reproduce(
     sketches, before = [], 0
     for part in reader.shards:
         told = partial(_told, progress, before, run.n_studies)
-        found = predict_share(adapter, reader, part, batch_size=settings.batch_size, after_batch=told)
-        sketches.append(sketch_share(rules, reader, part, found))
+        answers = predict_share(adapter, reader, part, batch_size=settings.batch_size, after_batch=told)
+        sketches.append(sketch_share(rules, reader, part, answers))
         before += part.n_studies
-    result = json.loads(canonical_json(assess(rules, merge_all(sketches)).to_dict()))
     then = evidence["result"]
+    found = assess(rules, merge_all(sketches), with_advice=bool(then.get("advice")))
+    result = json.loads(canonical_json(found.to_dict()))
     allowed = rules.reproduction if tolerance is None else Tolerances(tolerance=tolerance)
     return Reproduction(
         run=run.pk,

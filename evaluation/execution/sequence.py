@@ -50,7 +50,7 @@ def sketch_cached(run_id: int) -> None:
     found: what ``auto`` means depends on the device.
     """
     run = AuditRun.objects.select_related("version").filter(pk=run_id, status=RunStatus.RUNNING).first()
-    done = run and run.shards.filter(status=ShardStatus.DONE, from_cache=True).first()
+    done = Shard.objects.filter(run=run, status=ShardStatus.DONE, from_cache=True).first() if run else None
     if run is None or done is None:
         return
     precision = done.telemetry["made"].get("precision") or "float32"

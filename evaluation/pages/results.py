@@ -38,6 +38,7 @@ def result_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
     rows = chosen.apply(run.measurements.order_by("position"))
     evidence, trouble = selectors.evidence_of(run)
     found = selectors.measured_of(run)
+    advice = selectors.advice_of(run, evidence)
     return {
         "summary": summary,
         "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
@@ -47,8 +48,9 @@ def result_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
         "page_query": urlencode(query) + "&" if query else "",
         "execution": evidence.get("execution", {}),
         "notes": evidence.get("result", {}).get("notes", []),
-        "advice": _by_criterion(evidence.get("result", {}).get("advice", [])),
-        "cautions": list(dict.fromkeys(item["caution"] for item in evidence.get("result", {}).get("advice", []))),
+        "advice": _by_criterion(advice or []),
+        "advice_awaited": advice is None,
+        "cautions": list(dict.fromkeys(item["caution"] for item in advice or [])),
         "trouble": trouble,
         **closer_context(request, run, found, summary.lead),
     }

@@ -27,11 +27,11 @@ def _attributes(evidence: dict[str, Any]) -> str:
 @judged_by("AIA-AnnexIV-1-a")
 def purpose_and_version(evidence: dict[str, Any], context: ReportContext) -> Finding:
     held = ["the version's digest and label"]
-    lacking = [
-        "instructions for use to compare the purpose with",
-        "the provider's address",
-        "the parent version",
-    ]
+    lacking = ["instructions for use to compare the purpose with", "the provider's address"]
+    if evidence["version"].get("origins"):
+        held.append("what the version was made from: backbone, base model, training cohort")
+    else:
+        lacking.append("the parent version")
     for key, word in (("intended_purpose", "the intended purpose"), ("provider", "the provider's name")):
         (held if evidence["system"][key] else lacking).append(word)
     return Finding(held=tuple(held), lacking=tuple(lacking))
@@ -42,7 +42,10 @@ def software_versions(evidence: dict[str, Any], context: ReportContext) -> Findi
     if not runs_weights(evidence):
         return Finding()
     return Finding(
-        held=("versions of the software that the audit ran the model with",),
+        held=(
+            "versions of the software that the audit ran the model with",
+            "a CycloneDX bill of materials of the model, kept with the version",
+        ),
         lacking=("a bill of materials of the released build", "requirements on updates"),
     )
 
@@ -61,26 +64,24 @@ def hardware(evidence: dict[str, Any], context: ReportContext) -> Finding:
 def development(evidence: dict[str, Any], context: ReportContext) -> Finding:
     if not runs_weights(evidence) or not _details(evidence):
         return Finding()
-    return Finding(
-        held=("the architecture and settings that the weights were registered with",),
-        lacking=(
-            "a description of the development steps",
-            "supplier and licence of every pre-trained component",
-        ),
-    )
+    held = ["the architecture and settings that the weights were registered with"]
+    lacking = ["a description of the development steps", "supplier and licence of every pre-trained component"]
+    if licence := evidence["version"].get("card", {}).get("licence"):
+        held.append(f"the licence that the model's card states: {licence}")
+    return Finding(held=tuple(held), lacking=tuple(lacking))
 
 
 @judged_by("AIA-AnnexIV-2-c")
 def architecture(evidence: dict[str, Any], context: ReportContext) -> Finding:
     if "architecture" not in _details(evidence):
         return Finding()
-    return Finding(
-        held=("the declared architecture",),
-        lacking=(
-            "a component diagram",
-            "compute of development, training, testing and validation, with method",
-        ),
-    )
+    held, lacking = ["the declared architecture"], ["a component diagram"]
+    if evidence["execution"].get("hardware", {}).get("seconds"):
+        held.append("compute of testing, measured: device, seconds, memory, and energy where the device tells it")
+        lacking.append("compute of development, training and validation, with method")
+    else:
+        lacking.append("compute of development, training, testing and validation, with method")
+    return Finding(held=tuple(held), lacking=tuple(lacking))
 
 
 @judged_by("AIA-AnnexIV-2-d")

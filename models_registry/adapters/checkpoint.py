@@ -26,10 +26,8 @@ def check_no_pickle(folder: Path) -> None:
     """
     for path in walk_files(folder):
         with path.open("rb") as stream:
-            head = stream.read(4)
-        pickled = head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
-        zipped = head == b"PK\x03\x04"
-        if path.suffix.lower() in PICKLE_SUFFIXES or pickled or zipped:
+            head = stream.read(9)
+        if path.suffix.lower() in PICKLE_SUFFIXES or begins_as_pickle(head):
             raise AdapterError(
                 "Weights in pickle files are refused: reading one runs whatever code it holds.",
                 remedy=CONVERT,
@@ -41,6 +39,18 @@ def check_no_pickle(folder: Path) -> None:
                 remedy="Remove it; a model of another kind needs an adapter that is installed with Auscult.",
                 file=path.relative_to(folder).as_posix(),
             )
+
+
+def begins_as_pickle(head: bytes) -> bool:
+    """Whether a file that begins with these nine bytes is a pickle, or an archive such as torch.save writes.
+
+    A safetensors file begins with the length of its header, eight bytes, then a brace: a length such as 896 begins as a
+    pickle of protocol 3 does, but no pickle goes on with zeros.
+    """
+    if head[:4] == b"PK\x03\x04":
+        return True
+    protocol = head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
+    return protocol and head[2:9] != b"\0\0\0\0\0\0{"
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

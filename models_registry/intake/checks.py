@@ -12,7 +12,7 @@ from core.digests import walk_files
 from core.errors import AdapterError, AuscultError
 from core.store import check_plain
 from models_registry.adapters.base import ADAPTERS, AdapterInfo
-from models_registry.adapters.checkpoint import CONVERT, PICKLE_SUFFIXES, tensor_shapes
+from models_registry.adapters.checkpoint import CONVERT, PICKLE_SUFFIXES, begins_as_pickle, tensor_shapes
 from models_registry.intake.card import read_card, unread_card
 
 TITLES = {
@@ -176,16 +176,15 @@ def check_safe(folder: Path) -> None:
     for path in walk_files(folder):
         name, suffix = path.relative_to(folder).as_posix(), path.suffix.lower()
         with path.open("rb") as stream:
-            head = stream.read(4)
-        pickled = head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
-        zipped = head == b"PK\x03\x04" and suffix not in ARCHIVED_PROGRAMS  # its adapter reads that one as data
-        if suffix in PICKLE_SUFFIXES or pickled or zipped:
+            head = stream.read(9)
+        as_data = head[:4] == b"PK\x03\x04" and suffix in ARCHIVED_PROGRAMS  # its adapter reads that one as data
+        if suffix in PICKLE_SUFFIXES or (begins_as_pickle(head) and not as_data):
             raise AdapterError(
                 "Weights in pickle files are refused: reading one runs whatever code it holds.",
                 remedy=CONVERT,
                 file=name,
             )
-        if suffix in CODE_SUFFIXES or head == b"\x7fELF":
+        if suffix in CODE_SUFFIXES or head[:4] == b"\x7fELF":
             raise AdapterError(
                 "The folder carries code, which is never run.",
                 remedy="Remove it; a model of another kind needs an adapter that is installed with Auscult.",

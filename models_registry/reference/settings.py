@@ -75,7 +75,7 @@ class TrainingSettings:
     @classmethod
     def small(cls, **changes: Any) -> TrainingSettings:
         """The setting of the demo: a third of the pretraining, which is enough to tell a planted defect from none."""
-        return cls(**({"epochs": 5, "head_epochs": 8, "threads": 1} | changes))
+        return cls(**({"epochs": 5, "head_epochs": 8} | changes))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in LISTS}

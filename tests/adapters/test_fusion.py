@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from core.digests import folder_manifest, manifest_digest, sha256_file
 from core.errors import AdapterError, CohortError
 from models_registry.adapters.base import ADAPTERS, Capability, InferenceSettings
+from models_registry.adapters.checkpoint import check_no_pickle, tensor_shapes
 from models_registry.reference.occlusion import hide_modalities
 from models_registry.reference.preprocessing import Preprocessor
 from models_registry.reference.training import TrainingSettings, train_reference
@@ -312,6 +313,19 @@ def test_pickles_are_refused_by_name_and_by_content(checkpoint, name):
 def test_a_pickle_called_safetensors_is_refused(checkpoint):
     (checkpoint / "backbone.safetensors").write_bytes(pickle.dumps({"weights": [1.0] * 100}))
     assert "pickle" in refused(checkpoint).message
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_header_whose_length_begins_as_a_pickle_does_is_no_pickle(tmp_path, protocol):
+    """0x80 and a protocol number are also the low bytes of header lengths such as 896."""
+    length = protocol * 256 + 0x80
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(length)
+    (tmp_path / "head.safetensors").write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+    check_no_pickle(tmp_path)
+    assert tensor_shapes(tmp_path / "head.safetensors") == {"w": (1,)}
+    (tmp_path / "head.safetensors").write_bytes(pickle.dumps([0.0] * 9, protocol=protocol))
+    with pytest.raises(AdapterError, match="pickle"):
+        check_no_pickle(tmp_path)
 
 
 def test_code_in_the_folder_is_refused(checkpoint):

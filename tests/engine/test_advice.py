@@ -20,7 +20,6 @@ from evaluation.engine.suites.fairness import mitigation
 from evaluation.engine.suites.fairness.advice import METHODS, NONE, advise
 from evaluation.engine.suites.fairness.sketch import FairnessSketch
 from tests.engine.builders import protocol
-from tests.engine.peers import threshold_optimizer
 
 RULES = protocol(labels=[{"name": "x", "threshold": {"value": 0.5, "source": "elsewhere"}}])
 GAP = "equal_opportunity_difference"
@@ -94,10 +93,15 @@ def fairlearn_gap(truth: Any, chance: Any, group: Any, metric: str) -> float:
 
 @pytest.mark.parametrize("metric", sorted(mitigation.OPTIMISER_CONSTRAINTS))
 def test_before_and_after_are_what_fairlearn_measures_on_the_held_out_rows(metric: str) -> None:
+    from fairlearn.postprocessing import ThresholdOptimizer
+
     table, sketch = planted()
     fit, held_out = halves(table)
     truth, score, group = rows_of(table, fit)
-    optimiser = threshold_optimizer(metric)
+    optimiser = ThresholdOptimizer(
+        estimator=mitigation._as_given(), constraints=mitigation.OPTIMISER_CONSTRAINTS[metric],
+        objective="balanced_accuracy_score", prefit=True, predict_method="predict_proba",
+    )  # fmt: skip
     optimiser.fit(score[:, None], truth, sensitive_features=group)
     truth, score, group = rows_of(table, held_out)
     chance = optimiser._pmf_predict(score[:, None], sensitive_features=group)[:, 1]

@@ -181,8 +181,8 @@ def test_bad_input_exits_with_3_and_says_what_to_do(files: tuple[Path, Path], ar
 def test_the_command_needs_no_django_and_a_reader_who_stops_early_does_not_change_its_exit_status(
     files: tuple[Path, Path],
 ) -> None:
-    """Two processes side by side, as their imports take longest. The second is ``auscult audit ... | head``: the pipe is
-    closed before anything is printed, and the verdict stays insufficient."""
+    """Two processes side by side, as their imports take longest. The second is ``auscult audit ... | head``: the pipe
+    is closed before anything is printed, and the verdict stays insufficient."""
     code = (
         "import sys; sys.argv = ['auscult', 'audit', '--predictions', sys.argv[1], '--protocol', sys.argv[2]]\n"
         "from config.cli import auscult\n"

@@ -175,3 +175,11 @@ def test_a_lack_of_memory_is_recognised_also_behind_an_adapters_own_error(error:
         raise AdapterError("The program failed.") from error
     except AdapterError as wrapped:
         assert loading.out_of_memory(wrapped) is full
+
+
+def test_what_torch_really_raises_is_recognised() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 55)
+    assert loading.out_of_memory(caught.value)

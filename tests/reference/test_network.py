@@ -76,6 +76,24 @@ def test_a_model_reads_what_its_cohort_had():
     assert float(found.loss.detach()) == pytest.approx(np.log(2))  # an untrained head says one half
 
 
+def test_a_head_does_not_see_what_is_missing(model, inputs):
+    import torch
+
+    from models_registry.reference.model import LabelHead
+
+    model.config.labels = ["effusion", "gout"]
+    head = LabelHead(model.config).eval()
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    with torch.inference_mode():
+        tokens, keep = model.fuse(model.encode(inputs), model.present(inputs))
+        before = head(tokens, keep)
+        garbled = torch.where(keep.unsqueeze(-1), tokens, tokens + 5)
+        np.testing.assert_allclose(head(garbled, keep).numpy(), before.numpy(), atol=1e-5)
+        assert np.abs(head(tokens + 5, keep).numpy() - before.numpy()).max() > 0.1
+    assert before.shape == (9, 2)
+
+
 def test_writing_word_by_word_is_saying_the_most_likely_word_each_time(model, inputs):
     """The decoder keeps what it computed for earlier words; computing everything again must give the same words."""
     import torch

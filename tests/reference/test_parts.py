@@ -74,6 +74,13 @@ def test_settings_survive_json():
     assert TrainingSettings.from_dict(settings.to_dict()) == settings
 
 
+def test_the_small_setting_differs_in_how_long_it_trains():
+    small, usual = TrainingSettings.small(kind="head"), TrainingSettings(kind="head")
+    differing = {name for name, value in small.to_dict().items() if value != usual.to_dict()[name]}
+    assert differing == {"epochs", "head_epochs"}
+    assert small.epochs < usual.epochs and small.head_epochs < usual.head_epochs
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
     home = tmp_path_factory.mktemp("cohort")

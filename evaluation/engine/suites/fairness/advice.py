@@ -6,7 +6,6 @@ measured on the other, from the histograms of the sketch: no row is needed, and 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ import numpy as np
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.records import UNKNOWN, Advice, Outcome, Verdict
 from evaluation.engine.sketches.scores import Floats, Ints, ScoreCells
-from evaluation.engine.statistics.threads import in_threads
 from evaluation.engine.suites.fairness.mitigation import (
     OPTIMISER_CONSTRAINTS,
     Mitigation,
@@ -76,11 +74,7 @@ def advise(protocol: Protocol, sketch: FairnessSketch, verdicts: Sequence[Verdic
     """
     failed = [item for item in verdicts if item.outcome is Outcome.FAIL and item.metric in GAPS and item.attribute]
     ordered = sorted(failed, key=lambda item: not item.primary)
-    with warnings.catch_warnings():
-        # Here and not where a model is fitted: the filters are those of all threads.
-        warnings.simplefilter("ignore")
-        found = in_threads(lambda verdict: list(_advise_on(protocol, sketch, verdict)), ordered[:MOST])
-    told = [advice for each in found for advice in each]
+    told = [advice for verdict in ordered[:MOST] for advice in _advise_on(protocol, sketch, verdict)]
     if len(ordered) > MOST:
         others = ", ".join(f"{item.criterion} ({item.label})" for item in ordered[MOST:][:MOST])
         reason = f"{MOST} failed criteria are worked on; {len(ordered) - MOST} more were not: {others}"

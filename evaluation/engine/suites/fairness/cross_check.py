@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import AuscultError
 from evaluation.engine.suites.fairness.groups import LabelGroups
 
-Floats = npt.NDArray[np.float64]
 TOLERANCE = 1e-9
-TRUTH, DECISION = np.array([1, 0, 1, 0]), np.array([1, 1, 0, 0])
-"""Outcome and decision of the four cells, in the order of the sketch: tp, fp, fn, tn."""
 
 
 def compare_with_fairlearn(parts: Sequence[LabelGroups]) -> dict[str, Any]:
-    """Selection rate, sensitivity, false positive rate, predictive value and accuracy of every group.
+    """Selection rate, sensitivity, false positive rate, predictive value and accuracy of every group, by MetricFrame.
 
-    The first three are fairlearn's own functions, the others scikit-learn's, which fairlearn passes on. Each is given
-    the cells of one group with their counts as ``sample_weight``. Rates that are undefined are left out: fairlearn 0.15
+    The counts become a table of cells with ``sample_weight``. Rates that are undefined are left out: fairlearn 0.15
     reports 0.0 for the sensitivity of a group without positives.
 
     Returns:
@@ -32,54 +27,43 @@ def compare_with_fairlearn(parts: Sequence[LabelGroups]) -> dict[str, Any]:
     Raises:
         AuscultError: when a value differs by more than 1e-9. A number that two libraries disagree on is not judged.
     """
-    from fairlearn import __version__
+    from fairlearn import __version__, metrics
+    from sklearn.metrics import accuracy_score, precision_score  # type: ignore[import-untyped,unused-ignore]
 
-    compared, largest = 0, 0.0
-    functions = _functions()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for part in parts:
-            for group in part.groups:
-                weight = part.cells.totals[part.index(group)].astype(np.float64)
-                for metric, found in _values(part, group, weight, functions):
-                    value = part.rate(metric, group).value or 0.0
-                    if not abs(found - value) <= TOLERANCE:
-                        raise AuscultError(
-                            f"fairlearn {__version__} gives {found} for {metric} of {part.label} in "
-                            f"{part.attribute or 'all studies'} {group}, and Auscult {value}.",
-                            remedy="Do not use this audit; report the case with both versions.",
-                        )
-                    compared, largest = compared + 1, max(largest, abs(found - value))
-    return {"name": "fairlearn", "version": __version__, "cells": compared, "largest_difference": largest}
-
-
-Function = Callable[..., Any]
-
-
-def _functions() -> Mapping[str, Function]:
-    from fairlearn import metrics
-    from sklearn.metrics import accuracy_score, confusion_matrix  # type: ignore[import-untyped,unused-ignore]
-
-    def ppv(truth: Any, decision: Any, *, sample_weight: Floats) -> Any:
-        """Of those predicted positive; several times as fast as ``precision_score``, which gives the same."""
-        return confusion_matrix(truth, decision, labels=[0, 1], sample_weight=sample_weight, normalize="pred")[1, 1]
-
-    return {
+    functions = {
         "selection_rate": metrics.selection_rate,
         "tpr": partial(metrics.true_positive_rate, pos_label=1),
         "fpr": partial(metrics.false_positive_rate, pos_label=1),
-        "ppv": ppv,
+        "ppv": partial(precision_score, zero_division=0.0),
         "accuracy": accuracy_score,
     }
-
-
-def _values(
-    part: LabelGroups, group: str, weight: Floats, functions: Mapping[str, Function]
-) -> list[tuple[str, float]]:
-    """What the libraries give for each rate of the group that is defined."""
-    used = weight > 0
-    return [
-        (metric, float(function(TRUTH[used], DECISION[used], sample_weight=weight[used])))
-        for metric, function in functions.items()
-        if part.rate(metric, group).value is not None
-    ]
+    names = [(part, group) for part in parts for group in part.groups if part.patients(group)]
+    if not names:
+        return {"name": "fairlearn", "version": __version__, "cells": 0, "largest_difference": 0.0}
+    weights = np.concatenate([part.cells.totals[part.index(group)] for part, group in names]).astype(np.float64)
+    place = np.repeat(np.arange(len(names)), 4)
+    used = weights > 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame = metrics.MetricFrame(
+            metrics=functions,
+            y_true=np.tile([1, 0, 1, 0], len(names))[used],
+            y_pred=np.tile([1, 1, 0, 0], len(names))[used],
+            sensitive_features=place[used],
+            sample_params={name: {"sample_weight": weights[used]} for name in functions},
+        ).by_group
+    compared, largest = 0, 0.0
+    for metric in functions:
+        for row, (part, group) in enumerate(names):
+            value = part.rate(metric, group).value
+            if value is None:
+                continue
+            gap = abs(float(frame.loc[row, metric]) - value)
+            if not gap <= TOLERANCE:
+                raise AuscultError(
+                    f"fairlearn {__version__} gives {frame.loc[row, metric]} for {metric} of {part.label} in "
+                    f"{part.attribute or 'all studies'} {group}, and Auscult {value}.",
+                    remedy="Do not use this audit; report the case with both versions.",
+                )
+            compared, largest = compared + 1, max(largest, gap)
+    return {"name": "fairlearn", "version": __version__, "cells": compared, "largest_difference": largest}

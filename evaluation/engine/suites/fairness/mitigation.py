@@ -6,6 +6,9 @@ a bin is predicted positive. So it can be measured exactly on the histogram of t
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,9 +16,6 @@ from typing import Any
 import numpy as np
 
 from evaluation.engine.sketches.scores import BINS, Floats, Ints, bin_edges
-from evaluation.engine.suites.fairness.logistic import GroupModel
-from evaluation.engine.suites.fairness.postprocessing import Rule, optimise
-from evaluation.engine.suites.fairness.reduction import Bound, Rows, exponentiated_gradient
 
 OPTIMISER_ROWS, OPTIMISER_LEAST = 20_000, 500
 REDUCTION_ROWS, REDUCTION_LEAST = 4_000, 30
@@ -73,67 +73,93 @@ def bin_scores() -> Floats:
 
 
 def optimise_thresholds(task: Task) -> Mitigation:
-    """Thresholds of each group under the constraint of parity, at the largest balanced accuracy, as fairlearn's
-    ``ThresholdOptimizer`` finds them (Hardt et al., NeurIPS 2016): see ``postprocessing``. It uses the group when it
-    decides, and may decide by lot between two thresholds.
+    """fairlearn's ``ThresholdOptimizer``: thresholds of each group under the constraint of parity, at the largest
+    balanced accuracy (Hardt et al., NeurIPS 2016). It uses the group when it decides, and may decide by lot between
+    two thresholds.
 
     Raises:
-        ValueError: for a group with one outcome only.
+        ValueError: fairlearn's, where it cannot be fitted.
     """
-    by_outcome = task.metric != "demographic_parity_difference"
-    counts = thinned(task.fit, OPTIMISER_ROWS, OPTIMISER_LEAST, by_outcome=by_outcome)
-    rules = optimise(counts, bin_scores(), OPTIMISER_CONSTRAINTS[task.metric])
-    chances = np.zeros((len(task.groups), BINS))
-    for group, rule in rules.items():
-        chances[group] = rule.of(bin_scores())
+    with _quiet():
+        from fairlearn.postprocessing import ThresholdOptimizer
+
+        by_outcome = task.metric != "demographic_parity_difference"
+        group, outcome, bins = write_out(task.fit, OPTIMISER_ROWS, OPTIMISER_LEAST, by_outcome=by_outcome)
+        optimiser = ThresholdOptimizer(
+            estimator=_as_given(),
+            constraints=OPTIMISER_CONSTRAINTS[task.metric],
+            objective="balanced_accuracy_score",
+            prefit=True,
+            predict_method="predict_proba",
+        )
+        optimiser.fit(bin_scores()[bins][:, None], outcome, sensitive_features=group)
+        every, places = _every_place(len(task.groups))
+        chances = optimiser._pmf_predict(bin_scores()[places][:, None], sensitive_features=every)[:, 1]
+        rules = optimiser.interpolated_thresholder_.interpolation_dict
     thresholds = {name: _rule_of(rules[index]) for index, name in enumerate(task.groups) if index in rules}
-    return Mitigation(chances=chances, detail={"thresholds": thresholds, "rows": int(counts.sum())})
+    return Mitigation(
+        chances=chances.reshape(len(task.groups), BINS), detail={"thresholds": thresholds, "rows": len(bins)}
+    )
 
 
-def _rule_of(rule: Rule) -> dict[str, Any]:
+def _rule_of(rule: Any) -> dict[str, Any]:
     """A group's rule: thresholds with the share of the studies that each is applied to; None above all scores.
 
     ``constant``: the share that is predicted by lot whatever the score, and the chance of a positive among them.
     """
+    parts = [(float(rule.p0), rule.operation0.threshold), (float(rule.p1), rule.operation1.threshold)]
     told = [
-        {"threshold": round(max(0.0, cut), 4) if cut < np.inf else None, "share": round(share, 4)}
-        for share, cut in zip(rule.shares, rule.thresholds, strict=True)
+        {"threshold": round(max(0.0, float(cut)), 4) if cut < np.inf else None, "share": round(share, 4)}
+        for share, cut in parts
         if share > 0
     ]
-    if rule.constant is None or rule.constant <= 0:
+    if float(rule.get("p_ignore", 0.0)) <= 0:
         return {"applied": told}
-    return {"applied": told, "constant": {"share": round(rule.constant, 4), "chance": round(rule.chance, 4)}}
+    constant = {"share": round(float(rule.p_ignore), 4), "chance": round(float(rule.prediction_constant), 4)}
+    return {"applied": told, "constant": constant}
 
 
 def reduce_disparity(task: Task) -> Mitigation:
-    """A mixture of logistic regressions on the score's logit and the group, under a bound on how far a group may be
-    from all, as fairlearn's ``ExponentiatedGradient`` finds it (Agarwal et al., ICML 2018): see ``reduction``. The
-    bound is half the margin, so that no two groups are further apart than the margin.
+    """fairlearn's ``ExponentiatedGradient``: a mixture of logistic regressions on the score's logit and the group,
+    under a bound on how far a group may be from all (Agarwal et al., ICML 2018). The bound is half the margin, so that
+    no two groups are further apart than the margin.
 
     False positives and misses are weighed so that, without the bound, as many studies would be predicted positive as
     by the audited decisions.
 
     Raises:
-        ValueError: scikit-learn's, where it cannot be fitted.
+        ValueError: fairlearn's or scikit-learn's, where it cannot be fitted.
     """
-    from sklearn.linear_model import LogisticRegression
+    with _quiet():
+        from fairlearn import reductions
+        from sklearn.linear_model import LogisticRegression
 
-    size = len(task.groups)
-    group, outcome, bins = write_out(task.fit, REDUCTION_ROWS, REDUCTION_LEAST, by_outcome=True)
-    features = _features(group, bins, size)
-    plain = LogisticRegression(solver="newton-cholesky").fit(features, outcome).predict_proba(features)[:, 1]
-    cut = float(np.clip(np.quantile(plain, 1 - task.selected), 0.01, 0.99))
-    rows = Rows(groups=size, bins=BINS, group=group, outcome=outcome, bin=bins)
-    bound = Bound(metric=task.metric, difference=max(task.margin / 2, SMALLEST_BOUND), false_positive=cut, miss=1 - cut)
-    model = GroupModel(rows, features, _features(*_every_place(size), size).reshape(size, BINS, -1))
-    found = exponentiated_gradient(rows, bound, model.decide, steps=ITERATIONS)
+        constraints = {
+            "demographic_parity_difference": reductions.DemographicParity,
+            "equal_opportunity_difference": reductions.TruePositiveRateParity,
+            "fpr_difference": reductions.FalsePositiveRateParity,
+            "equalized_odds_difference": reductions.EqualizedOdds,
+        }
+        size = len(task.groups)
+        group, outcome, bins = write_out(task.fit, REDUCTION_ROWS, REDUCTION_LEAST, by_outcome=True)
+        features = _features(group, bins, size)
+        plain = LogisticRegression(solver="newton-cholesky").fit(features, outcome).predict_proba(features)[:, 1]
+        cut = float(np.clip(np.quantile(plain, 1 - task.selected), 0.01, 0.99))
+        model = reductions.ExponentiatedGradient(
+            LogisticRegression(solver="newton-cholesky"),
+            constraints[task.metric](difference_bound=max(task.margin / 2, SMALLEST_BOUND)),
+            objective=reductions.ErrorRate(costs={"fp": cut, "fn": 1 - cut}),
+            max_iter=ITERATIONS,
+        )
+        model.fit(features, outcome, sensitive_features=group)
+        chances = model._pmf_predict(_features(*_every_place(size), size))[:, 1]
     detail = {
-        "models": found.models,
+        "models": int((model.weights_ > 0).sum()),
         "cost_of_false_positive": round(cut, 4),
         "cost_of_miss": round(1 - cut, 4),
         "rows": len(bins),
     }
-    return Mitigation(chances=found.chances, detail=detail)
+    return Mitigation(chances=chances.reshape(size, BINS), detail=detail)
 
 
 def _features(group: Ints, bins: Ints, size: int) -> Floats:
@@ -183,31 +209,25 @@ def _platt(counts: Ints) -> tuple[float, float]:
 
 
 def write_out(counts: Ints, most: int, least: int, *, by_outcome: bool) -> tuple[Ints, Ints, Ints]:
-    """Group, outcome and bin of rows that a histogram [G, 2, BINS] stands for, after :func:`thinned`."""
-    counts = thinned(counts, most, least, by_outcome=by_outcome)
-    place = np.repeat(np.arange(counts.size), counts.reshape(-1))
-    return place // (2 * BINS), place // BINS % 2, place % BINS
+    """Group, outcome and bin of rows that a histogram [G, 2, BINS] stands for: fairlearn takes no weights here.
 
-
-def thinned(counts: Ints, most: int, least: int, *, by_outcome: bool) -> Ints:
-    """A smaller histogram [G, 2, BINS] for one of many studies.
-
-    All studies where they are few enough; else about ``most`` of them in proportion, by the largest remainder, though
+    All rows where they are few enough; else about ``most`` of them in proportion, by the largest remainder, though
     small groups keep up to ``least`` of each outcome (``2 least`` of both together, in proportion, if not
-    ``by_outcome``). Always the same for the same counts.
+    ``by_outcome``). Always the same rows for the same counts.
     """
     sizes = counts.sum(axis=2)
-    if sizes.sum() <= most:
-        return counts
-    if by_outcome:
-        share = np.maximum(_allot(sizes.reshape(-1), most).reshape(sizes.shape), np.minimum(sizes, least))
-    else:
-        whole = sizes.sum(axis=1)
-        rows = np.maximum(_allot(whole, most), np.minimum(whole, 2 * least))
-        share = np.stack([_allot(size, int(n)) for size, n in zip(sizes, rows, strict=True)])
-    return np.stack(
-        [[_allot(cell, int(n)) for cell, n in zip(*pair, strict=True)] for pair in zip(counts, share, strict=True)]
-    )
+    if sizes.sum() > most:
+        if by_outcome:
+            share = np.maximum(_allot(sizes.reshape(-1), most).reshape(sizes.shape), np.minimum(sizes, least))
+        else:
+            whole = sizes.sum(axis=1)
+            rows = np.maximum(_allot(whole, most), np.minimum(whole, 2 * least))
+            share = np.stack([_allot(size, int(n)) for size, n in zip(sizes, rows, strict=True)])
+        counts = np.stack(
+            [[_allot(cell, int(n)) for cell, n in zip(*pair, strict=True)] for pair in zip(counts, share, strict=True)]
+        )
+    place = np.repeat(np.arange(counts.size), counts.reshape(-1))
+    return place // (2 * BINS), place // BINS % 2, place % BINS
 
 
 def _allot(weights: Ints, seats: int) -> Ints:
@@ -233,3 +253,29 @@ def _logits() -> Floats:
     scores = bin_scores()
     logits: Floats = np.log(scores) - np.log1p(-scores)
     return logits
+
+
+def _as_given() -> Any:
+    """A fitted estimator whose only feature is already the score."""
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class AsGiven(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
+
+        def fit(self, features: Floats, outcome: Ints) -> AsGiven:
+            return self
+
+        def predict_proba(self, features: Floats) -> Floats:
+            score = np.asarray(features, dtype=np.float64)[:, 0]
+            return np.column_stack([1 - score, score])
+
+    return AsGiven()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """fairlearn and scikit-learn warn of their own coming changes; what matters here is in the result."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
