@@ -1,4 +1,5 @@
-"""The peers of ``benchmarks.inference``: plain loops over a registered cohort's batches. Prints seconds.
+"""The peers of ``benchmarks.inference``: plain loops over a registered cohort's batches. Prints seconds by the clock,
+then of processor time.
 
 python -m benchmarks.inference_loop fusion|vit MODEL_FOLDER COHORT_FOLDER THREADS
 """
@@ -29,9 +30,9 @@ def main() -> None:
     with torch.inference_mode():
         for batch in list(reader.batches(reader.shards[0], batch_size=InferenceSettings().batch_size))[:3]:
             step(batch)  # warms up
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), time.process_time()
         one_pass(step, reader)
-    print(time.perf_counter() - started)
+    print(time.perf_counter() - started, time.process_time() - spent)
 
 
 def one_pass(step: Step, reader: CohortReader) -> None:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from config.embedded.stack import ROOT, Stack
 
 LABELS = ("effusion", "pneumothorax", "consolidation", "cardiomegaly")
@@ -38,6 +40,8 @@ class Bench:
     Attributes:
         steps: Seconds of each step of the last audit: summed over its shares, and what came after the last of them.
         workers: How many worked on it.
+        processor: Processor seconds of the last audit (all workers) and of the last bare loop: where other work holds
+            the processor too, they say more than the clock.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -49,6 +53,7 @@ class Bench:
         self.stack = stack
         self.steps: dict[str, float] = {}
         self.workers = 0
+        self.processor: dict[str, float] = {}
         self.people = ensure_people("benchmark-only")
         self.wait = Waiter(supervisor=stack.supervisor, display=Display(quiet=True))
         self.protocol = self._protocol(bundled_source("reference-model-v1"))
@@ -78,7 +83,9 @@ class Bench:
             version=subject.version, cohort=subject.cohort, by=self.people["amir"],
             protocol=self.other_protocol if cached else self.protocol,
         )  # fmt: skip
+        before = self._spent()
         self.wait.runs([run])
+        self.processor["audit"] = self._spent() - before
         self.steps = _steps(run)
         self.workers = len({share.worker for share in run.shards.all()})
         return float((run.finished_at - run.started_at).total_seconds())
@@ -91,7 +98,17 @@ class Bench:
         command += [str(cohort_folder(subject.cohort)), str(threads)]
         environment = self.stack.environment
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=environment)
-        return float(done.stdout.split()[-1])
+        seconds, self.processor["bare_loop"] = map(float, done.stdout.split()[-2:])
+        return seconds
+
+    def _spent(self) -> float:
+        """Processor seconds of all workers until now."""
+        spent = 0.0
+        for name, service in self.stack.supervisor.services.items():
+            if name.startswith("worker") and service.process is not None:
+                times = psutil.Process(service.process.pid).cpu_times()
+                spent += times.user + times.system
+        return spent
 
     def _protocol(self, source: str) -> Any:
         from evaluation.services.protocols import approve_protocol, lock_protocol

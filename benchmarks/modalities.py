@@ -4,7 +4,7 @@ One backbone is pretrained on a cohort without its labels; then a light head is 
 is asked about other patients with everything shown, with each modality alone, and with each left out. Fusion is set
 beside a head that was trained on the image alone. Intervals are percentiles of bootstrap replicates that draw patients.
 
-python -m benchmarks.modalities [--json] [--patients 2000] [--held-out 2200] [--epochs 24]
+python -m benchmarks.modalities [--json] [--patients 2000] [--held-out 2200] [--small] [--threads 2]
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--held-out", type=int, default=2200)
-    parser.add_argument("--epochs", type=int, default=None, help="of the pretraining; default: that of the settings")
+    parser.add_argument("--small", action="store_true", help="the setting of the demo: a third of the pretraining")
+    parser.add_argument("--threads", type=int, default=TrainingSettings().threads)
     arguments = parser.parse_args()
-    settings = TrainingSettings(kind="backbone")
-    settings = replace(settings, epochs=arguments.epochs or settings.epochs)
+    settings = TrainingSettings.small() if arguments.small else TrainingSettings()
+    settings = replace(settings, kind="backbone", threads=arguments.threads)
     with tempfile.TemporaryDirectory() as home:
         targets, facts = measure(
             Path(home), settings=settings, patients=arguments.patients, held_out=arguments.held_out

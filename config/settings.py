@@ -65,6 +65,14 @@ def _database() -> dict[str, object]:
     }
 
 
+def _whole_number(name: str, default: int) -> int:
+    """A whole number from the environment, 0 or more."""
+    value = os.environ.get(name, str(default))
+    if not value.isdecimal():
+        raise EnvironmentProblemError(f"{name} is {value!r}.", remedy="Give a whole number, or leave it out.")
+    return int(value)
+
+
 SECRET_KEY = _secret_key()
 DEBUG = False
 ALLOWED_HOSTS = os.environ.get("AUSCULT_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver").split(",")
@@ -206,7 +214,7 @@ AUSCULT_IMPORT_ROOTS = [
 ] + [AUSCULT_HOME / name for name in ("sources", "uploads", "scratch", "cache")]
 # What the worker that runs models computes on and with; see docs/operations.md.
 AUSCULT_DEVICE = os.environ.get("AUSCULT_DEVICE", "auto")
-AUSCULT_THREADS = int(os.environ.get("AUSCULT_THREADS", "0"))
+AUSCULT_THREADS = _whole_number("AUSCULT_THREADS", 0)
 AUSCULT_MODEL_MEMORY = os.environ.get("AUSCULT_MODEL_MEMORY", "")
 
 LOGGING = {

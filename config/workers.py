@@ -26,7 +26,8 @@ WORDS = {
 def prepare_worker(sender: Any, **_: Any) -> None:
     """Refuse what cannot work, then import what the first task would wait for.
 
-    torch must not compute in a process that forks: its children hang. So models run in the worker's own process.
+    torch must not compute in a process that forks: its children hang. So models run in the worker's own process, and
+    only a worker that does not fork is warmed up by computing.
     """
     queues = set(sender.app.amqp.queues.consume_from)
     if MODELS in queues:
@@ -35,7 +36,7 @@ def prepare_worker(sender: Any, **_: Any) -> None:
     for queue in sorted(queues & set(WARM)):
         for module in WARM[queue]:
             importlib.import_module(module)
-    if queues & set(WARM):
+    if queues & set(WARM) and _is_solo(sender.pool_cls):
         from evaluation.engine import warm_up
         from evaluation.execution.environment import full_environment
 
@@ -48,14 +49,24 @@ def _check_pool(pool: Any) -> None:
     Raises:
         SystemExit: any pool but solo; a signal's handler can stop a worker in no other way.
     """
-    name = pool if isinstance(pool, str) else pool.__module__
-    if name not in {"solo", POOL} and not name.startswith(f"{POOL}:"):
+    if not _is_solo(pool):
+        name = _pool_name(pool).rpartition(".")[2]
         raise SystemExit(
-            f"A worker of the queue '{MODELS}' cannot use the pool {name.rpartition('.')[2]}: torch hangs in processes "
+            f"A worker of the queue '{MODELS}' cannot use the pool {name}: torch hangs in processes "
             "that were forked from one that has computed, and a model answers one batch at a time.\n"
             "What to do: start it with -P solo, one worker for each device, for example:\n"
             f"  celery -A config worker -Q {MODELS} -P solo -n gpu0@%h"
         )
+
+
+def _is_solo(pool: Any) -> bool:
+    name = _pool_name(pool)
+    return name in {"solo", POOL} or name.startswith(f"{POOL}:")
+
+
+def _pool_name(pool: Any) -> str:
+    """Celery gives the pool by its name, its path or its class."""
+    return str(pool if isinstance(pool, str) else pool.__module__)
 
 
 def _prepare_device() -> None:

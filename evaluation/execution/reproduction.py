@@ -104,7 +104,8 @@ def reproduce(
     run = _judged(run_id)
     store = model_store()
     evidence = store.get_json(run.evidence_digest)
-    rules, settings = Rules.from_dict(run.protocol.body), inference_of(run.version, run.settings)
+    rules = Rules.from_dict(run.protocol.body)
+    settings = inference_of(run.version, run.settings | _precision(evidence))
     reader = open_cohort(store.folder_path(run.cohort.digest))
     adapter = load_adapter(run.version, settings)
     sketches, before = [], 0
@@ -126,6 +127,12 @@ def reproduce(
         tolerance=allowed.tolerance,
         tolerances=dict(allowed.metrics),
     )
+
+
+def _precision(evidence: Mapping[str, Any]) -> dict[str, str]:
+    """What ``auto`` meant then: on another device it would mean something else."""
+    ran = evidence["execution"].get("hardware", {}).get("precision", [])
+    return {"precision": ran[0]} if len(ran) == 1 else {}
 
 
 def _told(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:

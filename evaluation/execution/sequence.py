@@ -21,7 +21,7 @@ def execute_shares(shard_id: int) -> None:
     """
     from evaluation import tasks
 
-    pk, called = shard_id, False
+    pk, run_id, called = shard_id, 0, False
     try:
         while pk:
             try:
@@ -31,16 +31,16 @@ def execute_shares(shard_id: int) -> None:
                     raise
                 tasks.run_shard.delay(pk)
                 return
-            if shard is None:
-                return
-            pk = 0 if _told_to_stop() else _next_share(shard)
-            if pk and not called and shard.from_cache:
-                tasks.sketch_cached.delay(shard.run_id)
+            run_id = shard.run_id if shard is not None else run_id
+            pk = 0 if _told_to_stop() else _next_share(run_id)
+            if pk and not called and shard is not None and shard.from_cache:
+                tasks.sketch_cached.delay(run_id)
                 called = True
-            if not pk:
-                finish_run(shard.run_id)
+        if run_id:
+            finish_run(run_id)
     finally:
-        workers.tell()
+        if run_id:
+            workers.tell()
 
 
 def sketch_cached(run_id: int) -> None:
@@ -66,11 +66,9 @@ def sketch_cached(run_id: int) -> None:
     finish_run(run_id)
 
 
-def _next_share(shard: Shard) -> int:
-    """A share of the same run that waits and that nobody has tried yet; 0 where there is none."""
-    waiting = Shard.objects.filter(
-        run=shard.run_id, run__status=RunStatus.RUNNING, status=ShardStatus.QUEUED, attempts=0
-    )
+def _next_share(run_id: int) -> int:
+    """A share of a run that waits and that nobody has tried yet; 0 where there is none."""
+    waiting = Shard.objects.filter(run=run_id, run__status=RunStatus.RUNNING, status=ShardStatus.QUEUED, attempts=0)
     return waiting.order_by("index").values_list("pk", flat=True).first() or 0
 
 

@@ -47,11 +47,9 @@ def execute_shard(shard_id: int) -> None:
     Everything it writes is named by digest or guarded by the lease's token, so a worker that is killed in the
     middle leaves nothing that the next attempt would count twice.
     """
-    try:
-        shard = settle_share(shard_id)
-    finally:
-        workers.tell()
+    shard = settle_share(shard_id)
     if shard is not None:
+        workers.tell()
         finish_run(shard.run_id)
 
 
@@ -60,7 +58,7 @@ class NotCachedError(Exception):
 
 
 def settle_share(shard_id: int, *, cached_as: str = "") -> Shard | None:
-    """Claim one share, work on it and write how it ended. The caller sees to the rest of the run.
+    """Claim one share, work on it and write how it ended. The caller sees to the rest, also that the worker is idle.
 
     Args:
         cached_as: Precision of the cached predictions that are to be used. Then no model is run: a share that is not
@@ -85,7 +83,13 @@ def settle_share(shard_id: int, *, cached_as: str = "") -> Shard | None:
     if shard.run.status == RunStatus.QUEUED:
         move_run(shard.run_id, to=RunStatus.RUNNING, started_at=shard.run.started_at or timezone.now())
     workers.tell(f"Audit {shard.run_id} of {shard.run.version}: share {shard.index + 1}, {shard.n_studies:,} studies")
-    return shard if _settled(shard, token, cached_as) else None
+    done = False
+    try:
+        done = _settled(shard, token, cached_as)
+    finally:
+        if not done:
+            workers.tell()
+    return shard if done else None
 
 
 def _settled(shard: Shard, token: str, cached_as: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models_registry.reference.pretraining import one_cycle
 from models_registry.reference.settings import TrainingSettings
 from models_registry.reference.studies import Progress, Studies
 
@@ -149,9 +150,7 @@ def _train(
     rng = np.random.default_rng([settings.seed, 2])
     steps = -(-len(data) // settings.batch_size)
     optimiser = torch.optim.AdamW(trained, lr=settings.head_learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=settings.head_learning_rate, total_steps=steps * settings.head_epochs, pct_start=0.2
-    )
+    schedule = one_cycle(optimiser, highest=settings.head_learning_rate, steps=steps * settings.head_epochs)
     model.train()
     for epoch in range(settings.head_epochs):
         for step, rows in enumerate(np.array_split(rng.permutation(len(data)), steps)):

@@ -9,6 +9,9 @@ import numpy as np
 from models_registry.reference.settings import TrainingSettings
 from models_registry.reference.studies import Progress, Studies
 
+WARMING = 0.15
+"""Share of the steps. Times a whole number it is never 1, for which torch's schedule divides by zero."""
+
 
 def build_backbone(preprocess: Any, settings: TrainingSettings) -> Any:
     """An untrained backbone that takes what the preprocessing makes."""
@@ -47,9 +50,7 @@ def pretrain(model: Any, data: Studies, settings: TrainingSettings, *, tell: Pro
     weights = [*model.parameters(), *goals.parameters()]
     steps = -(-len(data) // settings.batch_size)
     optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=settings.learning_rate, total_steps=steps * settings.epochs, pct_start=0.15
-    )
+    schedule = one_cycle(optimiser, highest=settings.learning_rate, steps=steps * settings.epochs)
     model.train()
     sums: dict[str, float] = {}
     for epoch in range(settings.epochs):
@@ -68,6 +69,13 @@ def pretrain(model: Any, data: Studies, settings: TrainingSettings, *, tell: Pro
             tell((epoch + (step + 1) / steps) / settings.epochs, f"Pretraining, epoch {epoch + 1} of {settings.epochs}")
     model.eval()
     return {name: round(value, 4) for name, value in sorted(sums.items())}
+
+
+def one_cycle(optimiser: Any, *, highest: float, steps: int) -> Any:
+    """A learning rate that warms up to ``highest`` and cools down to nearly nothing (Smith and Topin 2017)."""
+    import torch
+
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=highest, total_steps=steps, pct_start=WARMING)
 
 
 def _hidden(model: Any, n: int, rng: np.random.Generator) -> Any:

@@ -156,6 +156,22 @@ def test_shares_of_other_runs_and_of_other_workers_are_left(order: Callable[...,
     assert set(other.shards.values_list("status", flat=True)) == {ShardStatus.QUEUED}
 
 
+def test_a_share_that_another_worker_takes_first_does_not_end_the_sequence(
+    run: AuditRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, second = sequence.settle_share, only_shard(run, 1)
+
+    def race(pk: int) -> Any:
+        if pk == second.pk:
+            run.shards.filter(pk=pk).update(status=ShardStatus.RUNNING, attempts=1, lease_token="another")
+        return real(pk)
+
+    monkeypatch.setattr(sequence, "settle_share", race)
+    execution.execute_shares(only_shard(run).pk)
+    assert [shard.status for shard in run.shards.order_by("index")] == ["done", "running", "done", "done"]
+    assert fresh(run).status == RunStatus.RUNNING
+
+
 def test_a_cancelled_run_is_left_between_two_shares(
     run: AuditRun, people: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

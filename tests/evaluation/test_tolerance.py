@@ -10,6 +10,7 @@ import pytest
 from core.errors import ProtocolError
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.protocol import bundled_names, load_protocol
+from evaluation.execution import reproduction
 from evaluation.execution.reproduction import Sameness, reproduce
 from evaluation.models import AuditRun
 from evaluation.services.runs import request_audit
@@ -97,3 +98,24 @@ def test_the_protocols_tolerance_counts_unless_another_is_given(
     assert found.count(Sameness.WITHIN if reproduced else Sameness.DIFFERENT) == 1
     expected: tuple[float, dict[str, Any]] = (0.0001, {"tpr": 0.02}) if given is None else (given, {})
     assert (found.tolerance, found.tolerances) == expected
+
+
+def test_an_audit_is_run_again_in_the_precision_in_which_it_ran(
+    tolerant: AuditRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ``auto`` means on the device of today."""
+    loaded: list[str] = []
+    real = reproduction.load_adapter
+
+    def load(version: Any, inference: Any) -> Any:
+        loaded.append(inference.precision)
+        return real(version, inference)
+
+    monkeypatch.setattr(reproduction, "load_adapter", load)
+    assert tolerant.settings["precision"] == "auto"
+    assert reproduce(tolerant.pk).identical
+    evidence = model_store().get_json(tolerant.evidence_digest)
+    evidence["execution"]["hardware"]["precision"] = ["bfloat16"]
+    AuditRun.objects.filter(pk=tolerant.pk).update(evidence_digest=model_store().put_json(evidence))
+    reproduce(tolerant.pk)
+    assert loaded == ["float32", "bfloat16"]

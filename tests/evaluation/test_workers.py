@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django.utils import timezone
 from config import workers as signals
 from config.embedded.places import worker_places
 from config.embedded.stack import ROOT
-from core.errors import EnvironmentProblemError
+from core.errors import AuscultError, EnvironmentProblemError
 from evaluation import execution
 from evaluation.execution import shards as shards_module
 from evaluation.execution import workers
@@ -68,6 +69,18 @@ def test_a_worker_tells_what_it_does_while_it_does_it(
     assert after.doing == "" and after.seen_at >= during[0].seen_at
     assert [(item["system"], item["label"]) for item in after.loaded] == [("Chest model", "1.0")]
     assert after.speed and after.speed > 0
+
+
+def test_a_worker_is_idle_after_a_share_that_failed(
+    here: workers.Presence, run: AuditRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        assert row().doing
+        raise AuscultError("It cannot be done.")
+
+    monkeypatch.setattr(shards_module, "_work", fail)
+    execution.execute_shares(only_shard(run).pk)
+    assert row().doing == "" and only_shard(run).status == "failed"
 
 
 def test_speed_is_that_of_the_last_shares(here: workers.Presence) -> None:
@@ -134,6 +147,22 @@ def test_a_worker_whose_device_is_not_there_takes_no_work(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "AUSCULT_DEVICE is cuda:5, and this process sees 0 CUDA devices" in done.stderr
     assert "AUSCULT_DEVICE=cpu" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_number_of_threads_that_is_none_is_told(tmp_path: Path) -> None:
+    done = celery(tmp_path, "-Q", "gpu", "-P", "solo", AUSCULT_THREADS="two")
+    assert done.returncode != 0 and "AUSCULT_THREADS is 'two'" in done.stderr
+
+
+def test_a_worker_that_forks_computes_nothing_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries that have computed with threads hang in forked children."""
+    warmed: list[bool] = []
+    monkeypatch.setattr("evaluation.engine.warm_up", lambda: warmed.append(True))
+    for pool, expected in (("prefork", []), ("solo", [True])):
+        queues = SimpleNamespace(consume_from={"cpu": None})
+        sender = SimpleNamespace(app=SimpleNamespace(amqp=SimpleNamespace(queues=queues)), pool_cls=pool)
+        signals.prepare_worker(sender=sender)
+        assert warmed == expected
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "celery.concurrency.gevent:TaskPool"])

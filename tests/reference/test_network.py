@@ -76,6 +76,23 @@ def test_a_model_reads_what_its_cohort_had():
     assert float(found.loss.detach()) == pytest.approx(np.log(2))  # an untrained head says one half
 
 
+def test_a_training_of_any_length_has_a_learning_rate():
+    import torch
+
+    from models_registry.reference.pretraining import one_cycle
+
+    for steps in range(1, 200):
+        optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+        schedule = one_cycle(optimiser, highest=0.5, steps=steps)
+        rates = []
+        for _ in range(steps):
+            rates.append(schedule.get_last_lr()[0])
+            optimiser.step()
+            schedule.step() if len(rates) < steps else None
+        assert all(0 < rate <= 0.5 for rate in rates)
+        assert rates[-1] < 0.01
+
+
 def test_a_head_does_not_see_what_is_missing(model, inputs):
     import torch
 

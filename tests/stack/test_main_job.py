@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
 NIH = "NIH text-mined chest X-ray labels 2017"
 BIASED = "Reference multimodal chest model 1.0-biased"
 TWIN = "Reference multimodal chest model 1.1"
+DETERIORATION = "Reference deterioration alert 1.0"
+RARE = "Reference rare-disease ranking 1.0"
 
 
 def measured(evidence: dict, metric: str, label: str, attribute: str, group: str) -> dict:
@@ -71,6 +73,42 @@ def test_b_planted_underdiagnosis_is_found_and_the_twin_passes(installation: Ins
     assert 500_000 < parameters < 2_000_000
     assert all(name.endswith(".safetensors") or "." in name for name in evidence["version"]["manifest"])
     assert any(name.endswith(".safetensors") for name in evidence["version"]["manifest"])
+
+
+def test_b_one_backbone_carries_three_systems_and_its_change_voids_their_approvals(installation: Installation) -> None:
+    told = installation.python("""
+        import shutil, tempfile
+        from pathlib import Path
+        from django.conf import settings
+        from django.db import transaction
+        from safetensors.numpy import load_file, save_file
+        from models_registry.models import ModelVersion, Origin
+        from models_registry.services.versions import model_store, register_version
+        backbone = ModelVersion.objects.get(system__kind="backbone")
+        edges = Origin.objects.filter(relation="backbone", source_version=backbone).select_related("version__system")
+        answer = {
+            "heads": sorted(str(edge.version) for edge in edges),
+            "held": sorted({edge.version.manifest["backbone.safetensors"] == edge.digest for edge in edges}),
+            "approved": sorted(str(edge.version) for edge in edges if edge.version.status == "approved"),
+        }
+        folder = Path(tempfile.mkdtemp(dir=settings.AUSCULT_HOME / "scratch")) / "changed"
+        shutil.copytree(model_store().folder_path(backbone.digest), folder)
+        tensors = load_file(folder / "backbone.safetensors")
+        tensors["class_token"] = tensors["class_token"] + 0.001
+        save_file(tensors, folder / "backbone.safetensors")
+        with transaction.atomic():  # rolled back: other tests need the approvals
+            new = register_version(
+                system=backbone.system, label="1.1", adapter="fusion", folder=folder, by=backbone.submitted_by)
+            void = ModelVersion.objects.filter(status="void", void_cause=new)
+            answer["void"] = sorted(str(version) for version in void)
+            answer["reasons"] = all(
+                backbone.backbone_digest in item.void_reason and new.backbone_digest in item.void_reason for item in void)
+            transaction.set_rollback(True)
+        shutil.rmtree(folder.parent)
+    """)
+    assert told["heads"] == sorted([BIASED, TWIN, DETERIORATION, RARE]) and told["held"] == [True]
+    assert told["approved"] == sorted([TWIN, DETERIORATION, RARE]) == told["void"]
+    assert told["reasons"] is True
 
 
 def test_c_protocol_first_and_separated_duties(installation: Installation) -> None:
