@@ -23,6 +23,9 @@ PRETRAINING: dict[str, Any] = {"kind": "backbone", "epochs": 5}
 HEAD: dict[str, Any] = {"kind": "head", "head_epochs": 8}
 """The small setting of the reference model, ``TrainingSettings.small``: enough to tell a planted defect from none."""
 
+SENSITIVITY = {"deterioration": 0.8}
+"""Task of a head -> the sensitivity at which it calls, where that is not the usual one: alerts must not tire a ward."""
+
 PROTOCOLS = {
     "findings": "reference-model-v1",
     "deterioration": "deterioration-24h-v1",
@@ -39,3 +42,8 @@ class HeadOrder:
     label: str
     task: str
     cohort: Any
+
+    def settings(self, labels: tuple[str, ...]) -> dict[str, Any]:
+        """Settings of the head's training."""
+        own = {"sensitivity": SENSITIVITY[self.task]} if self.task in SENSITIVITY else {}
+        return HEAD | own | {"labels": list(labels)}

@@ -10,7 +10,6 @@ from config.demo.display import DemoResult, Display, JudgedRun
 from config.demo.orders import (
     BACKBONE,
     DETERIORATION,
-    HEAD,
     PRETRAINING,
     PROTOCOLS,
     PURPOSES,
@@ -183,7 +182,7 @@ class _Story:
                 system=order.system,
                 version_label=order.label,
                 cohort=order.cohort,
-                settings=HEAD | {"labels": list(LABELS_OF[order.task])},
+                settings=order.settings(LABELS_OF[order.task]),
                 backbone=backbone,
                 by=self.people["elena"],
             )

@@ -37,7 +37,7 @@ MODEL_TYPE = "auscult_fusion"
 KINDS = ("image", "text", "series", "demographics")
 """The groups of modalities, in the order of their tokens."""
 
-QUERIES, HIDDEN, DROPPED = 2, 64, 0.1
+QUERIES, HIDDEN, DROPPED = 2, 64, 0.2
 """Of a head: queries over all tokens, width of its perceptron, dropout of what it reads."""
 
 

@@ -43,7 +43,7 @@ class TrainingSettings:
     head_epochs: int = 16
     batch_size: int = 64
     learning_rate: float = 1.5e-3
-    head_learning_rate: float = 2e-3
+    head_learning_rate: float = 1e-3
     weight_decay: float = 0.02
     width: int = 128
     layers: int = 3
@@ -75,7 +75,7 @@ class TrainingSettings:
     @classmethod
     def small(cls, **changes: Any) -> TrainingSettings:
         """The setting of the demo: a third of the pretraining, which is enough to tell a planted defect from none."""
-        return cls(**({"epochs": 5, "head_epochs": 8} | changes))
+        return cls(**({"epochs": 5, "head_epochs": 5} | changes))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {name: list(getattr(self, name)) for name in LISTS}

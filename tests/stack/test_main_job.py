@@ -101,8 +101,8 @@ def test_b_one_backbone_carries_three_systems_and_its_change_voids_their_approva
                 system=backbone.system, label="1.1", adapter="fusion", folder=folder, by=backbone.submitted_by)
             void = ModelVersion.objects.filter(status="void", void_cause=new)
             answer["void"] = sorted(str(version) for version in void)
-            answer["reasons"] = all(
-                backbone.backbone_digest in item.void_reason and new.backbone_digest in item.void_reason for item in void)
+            weights = (backbone.backbone_digest, new.backbone_digest)
+            answer["reasons"] = all(digest in item.void_reason for item in void for digest in weights)
             transaction.set_rollback(True)
         shutil.rmtree(folder.parent)
     """)
