@@ -253,8 +253,9 @@ def evidence_of(run: AuditRun) -> tuple[dict[str, Any], AuscultError | None]:
 def advice_of(run: AuditRun, evidence: dict[str, Any]) -> list[dict[str, Any]] | None:
     """What could reduce the gaps that failed; None while a worker still works it out, or where it cannot be had."""
     if not run.advice_digest:
-        kept: list[dict[str, Any]] = evidence.get("result", {}).get("advice", [])
-        return kept or (None if run.verdicts.filter(outcome=Outcome.FAIL).exists() else [])
+        kept: list[dict[str, Any]] | None = evidence.get("result", {}).get("advice")
+        awaited = kept == [] and run.verdicts.filter(outcome=Outcome.FAIL).exists()
+        return None if awaited else kept or []
     try:
         told: list[dict[str, Any]] = model_store().get_json(run.advice_digest)["advice"]
     except AuscultError:
