@@ -20,7 +20,7 @@ PURPOSES = {
 """System -> intended purpose."""
 
 PRETRAINING: dict[str, Any] = {"kind": "backbone", "epochs": 5}
-HEAD: dict[str, Any] = {"kind": "head", "head_epochs": 8}
+HEAD: dict[str, Any] = {"kind": "head", "head_epochs": 5}
 """The small setting of the reference model, ``TrainingSettings.small``: enough to tell a planted defect from none."""
 
 SENSITIVITY = {"deterioration": 0.8}
