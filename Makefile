@@ -7,7 +7,7 @@ demo: setup
 	@$(PY) -m config.cli demo $(ARGS)
 
 test: setup-test
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 2 $(ARGS)
 
 setup:
 	@config/setup.sh

@@ -4,7 +4,7 @@ One backbone is pretrained on a cohort without its labels; then a light head is 
 is asked about other patients with everything shown, with each modality alone, and with each left out. Fusion is set
 beside a head that was trained on the image alone. Intervals are percentiles of bootstrap replicates that draw patients.
 
-python -m benchmarks.modalities [--json] [--patients 2000] [--held-out 2200] [--small] [--threads 2]
+python -m benchmarks.modalities [--json] [--patients 2000] [--held-out 2200] [--small] [--threads 1]
 """
 
 from __future__ import annotations

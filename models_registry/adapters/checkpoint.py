@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from core.digests import walk_files
 from core.errors import AdapterError
 
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz"})
+CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyo", ".so", ".dll", ".dylib", ".exe"})
+ARCHIVE = b"PK\x03\x04"
 LONGEST_HEADER = 100_000_000
 CONVERT = (
     "Convert them where you trust the source: torch.load(FILE, weights_only=True), then "
@@ -18,26 +21,31 @@ CONVERT = (
 )
 
 
-def check_no_pickle(folder: Path) -> None:
-    """Refuse weights that are pickles, by name and by content: reading one runs whatever code is in it.
+def check_safe(folder: Path, *, as_data: Collection[str] = ()) -> None:
+    """Refuse what runs when it is read or could be run: pickles by name and by content, code, compiled parts.
+
+    Args:
+        as_data: Suffixes of archives that their adapter reads as data; any other archive may be one of pickles.
 
     Raises:
-        AdapterError: naming the file, with the way to convert it.
+        AdapterError: naming the file, with the way to convert a pickle.
     """
     for path in walk_files(folder):
+        name, suffix = path.relative_to(folder).as_posix(), path.suffix.lower()
         with path.open("rb") as stream:
             head = stream.read(9)
-        if path.suffix.lower() in PICKLE_SUFFIXES or begins_as_pickle(head):
+        archived = head[:4] == ARCHIVE and suffix in as_data
+        if suffix in PICKLE_SUFFIXES or (begins_as_pickle(head) and not archived):
             raise AdapterError(
                 "Weights in pickle files are refused: reading one runs whatever code it holds.",
                 remedy=CONVERT,
-                file=path.relative_to(folder).as_posix(),
+                file=name,
             )
-        if path.suffix == ".py":
+        if suffix in CODE_SUFFIXES or head[:4] == b"\x7fELF":
             raise AdapterError(
-                "The folder carries Python code, which is never run.",
+                "The folder carries code, which is never run.",
                 remedy="Remove it; a model of another kind needs an adapter that is installed with Auscult.",
-                file=path.relative_to(folder).as_posix(),
+                file=name,
             )
 
 
@@ -47,7 +55,7 @@ def begins_as_pickle(head: bytes) -> bool:
     A safetensors file begins with the length of its header, eight bytes, then a brace: a length such as 896 begins as a
     pickle of protocol 3 does, but no pickle goes on with zeros.
     """
-    if head[:4] == b"PK\x03\x04":
+    if head[:4] == ARCHIVE:
         return True
     protocol = head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
     return protocol and head[2:9] != b"\0\0\0\0\0\0{"

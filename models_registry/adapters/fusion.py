@@ -14,7 +14,7 @@ import numpy.typing as npt
 from core.digests import sha256_file
 from core.errors import AdapterError
 from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, InferenceSettings, Predictions
-from models_registry.adapters.checkpoint import check_no_pickle, read_json, tensor_shapes
+from models_registry.adapters.checkpoint import check_safe, read_json, tensor_shapes
 from models_registry.cohorts.schema import StudyBatch
 from models_registry.reference.checkpoint import BACKBONE, HEAD, HEAD_TENSORS, LORA_TENSORS, load_model
 from models_registry.reference.occlusion import embedded_kind, has_modality, hide_modalities, modality_groups
@@ -37,7 +37,7 @@ class FusionFactory:
             AdapterError: pickle weights, another architecture, a truncated file, tensors that do not fit the
                 configuration, thresholds that do not fit the labels.
         """
-        check_no_pickle(folder)
+        check_safe(folder)
         config = read_json(folder, "config.json")
         if config.get("model_type") != MODEL_TYPE:
             raise AdapterError(

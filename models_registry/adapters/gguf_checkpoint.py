@@ -14,7 +14,7 @@ from typing import Any
 
 from core.digests import walk_files
 from core.errors import AdapterError
-from models_registry.adapters.checkpoint import check_no_pickle
+from models_registry.adapters.checkpoint import check_safe
 from models_registry.adapters.gguf_file import GgufHeader, is_gguf, read_header
 from models_registry.adapters.pretrained import MOST_LAYERS, Checkpoint, attempt, context_of, offline
 
@@ -81,7 +81,7 @@ def read_gguf_checkpoint(folder: Path, name: str, classes: dict[str, Any], *, ki
             remedy="pip install auscult[gguf], on the server and on every worker.",
             file=name,
         )
-    check_no_pickle(folder)
+    check_safe(folder)
     header = read_header(folder / name)
     _check_settings(header, name)
     config = _read_config(folder, name)

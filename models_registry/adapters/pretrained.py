@@ -14,7 +14,7 @@ import numpy.typing as npt
 from core.digests import walk_files
 from core.errors import AdapterError
 from models_registry.adapters.base import InferenceSettings
-from models_registry.adapters.checkpoint import check_no_pickle, read_json, tensor_shapes
+from models_registry.adapters.checkpoint import check_safe, read_json, tensor_shapes
 from models_registry.adapters.gguf_file import is_gguf
 from models_registry.adapters.tensor_names import Misfit, find_misfit
 
@@ -83,7 +83,7 @@ def read_checkpoint(folder: Path, classes: dict[str, Any], *, kind: str) -> Chec
         AdapterError: pickles, code, GGUF, adapters without their base, another kind of model, weights that are
             missing, truncated, or of another shape than the configuration asks for.
     """
-    check_no_pickle(folder)
+    check_safe(folder)
     _check_no_gguf(folder)
     body = read_json(folder, CONFIG)
     model_type = body.get("model_type")

@@ -12,7 +12,7 @@ from core.digests import walk_files
 from core.errors import AdapterError, AuscultError
 from core.store import check_plain
 from models_registry.adapters.base import ADAPTERS, AdapterInfo
-from models_registry.adapters.checkpoint import CONVERT, PICKLE_SUFFIXES, begins_as_pickle, tensor_shapes
+from models_registry.adapters.checkpoint import check_safe, tensor_shapes
 from models_registry.intake.card import read_card, unread_card
 
 TITLES = {
@@ -29,7 +29,6 @@ TITLES = {
 }
 """Every check by its code, in the order in which they are done."""
 
-CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyo", ".so", ".dll", ".dylib", ".exe"})
 ARCHIVED_PROGRAMS = frozenset({".pt2"})
 MOST_FILES = 10_000
 LARGEST_JSON = 256 << 20
@@ -119,7 +118,7 @@ def look_at(folder: Path, *, adapter: str, checks: Checks) -> Findings | None:
         checks.note("files", Outcome(message=f"{counted(len(sizes), 'file')}, {size_in_words(sum(sizes.values()))}."))
     if not checks.failed:
         with checks.doing("safe"):
-            check_safe(folder)
+            check_safe(folder, as_data=ARCHIVED_PROGRAMS)
             checks.note("safe", Outcome(message="Nothing in the folder can run by itself."))
     if not checks.failed:
         with checks.doing("weights"):
@@ -165,31 +164,6 @@ def check_files(folder: Path) -> dict[str, int]:
             remedy="Give the folder that holds the files of one model.",
         )
     return sizes
-
-
-def check_safe(folder: Path) -> None:
-    """Refuse what runs when it is read or could be run: pickles by name and by content, code, compiled parts.
-
-    Raises:
-        AdapterError: naming the file, with the way to convert a pickle.
-    """
-    for path in walk_files(folder):
-        name, suffix = path.relative_to(folder).as_posix(), path.suffix.lower()
-        with path.open("rb") as stream:
-            head = stream.read(9)
-        as_data = head[:4] == b"PK\x03\x04" and suffix in ARCHIVED_PROGRAMS  # its adapter reads that one as data
-        if suffix in PICKLE_SUFFIXES or (begins_as_pickle(head) and not as_data):
-            raise AdapterError(
-                "Weights in pickle files are refused: reading one runs whatever code it holds.",
-                remedy=CONVERT,
-                file=name,
-            )
-        if suffix in CODE_SUFFIXES or head[:4] == b"\x7fELF":
-            raise AdapterError(
-                "The folder carries code, which is never run.",
-                remedy="Remove it; a model of another kind needs an adapter that is installed with Auscult.",
-                file=name,
-            )
 
 
 def read_weights(folder: Path) -> dict[str, Any]:

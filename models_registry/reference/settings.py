@@ -33,13 +33,14 @@ class TrainingSettings:
         validation_share: Of the patients, by a hash of their id: for thresholds and figures, never for the weights.
         sensitivity: Each label's threshold is the score that reaches this sensitivity on the validation patients.
         modality_dropout: Chance that a head is shown a study without its image, text, series or demographics.
-        threads: Of torch; part of the settings because sums are rounded in another order with another number.
+        threads: Of torch; part of the settings because sums are rounded in another order with another number. More
+            than one helps on cores that are free; where another process wants them, each step waits for the slowest.
     """
 
     kind: str = "joint"
     labels: tuple[str, ...] = ()
     method: str = "frozen"
-    epochs: int = 16
+    epochs: int = 14
     head_epochs: int = 16
     batch_size: int = 64
     learning_rate: float = 1.5e-3
@@ -58,7 +59,7 @@ class TrainingSettings:
     validation_share: float = 0.15
     sensitivity: float = 0.85
     modality_dropout: float = 0.1
-    threads: int = 2
+    threads: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from core.errors import AdapterError
 from models_registry.adapters.base import ADAPTERS, Capability, InferenceSettings
-from models_registry.adapters.checkpoint import check_no_pickle, tensor_shapes
+from models_registry.adapters.checkpoint import check_safe, tensor_shapes
 from models_registry.reference.occlusion import hide_modalities
 from models_registry.reference.preprocessing import Preprocessor
 from tests.adapters.conftest import SMALL, matrix, without
@@ -203,11 +203,11 @@ def test_a_header_whose_length_begins_as_a_pickle_does_is_no_pickle(tmp_path, pr
     length = protocol * 256 + 0x80
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(length)
     (tmp_path / "head.safetensors").write_bytes(length.to_bytes(8, "little") + header + bytes(4))
-    check_no_pickle(tmp_path)
+    check_safe(tmp_path)
     assert tensor_shapes(tmp_path / "head.safetensors") == {"w": (1,)}
     (tmp_path / "head.safetensors").write_bytes(pickle.dumps([0.0] * 9, protocol=protocol))
     with pytest.raises(AdapterError, match="pickle"):
-        check_no_pickle(tmp_path)
+        check_safe(tmp_path)
 
 
 def test_code_in_the_folder_is_refused(checkpoint):

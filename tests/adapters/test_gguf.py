@@ -239,7 +239,7 @@ def test_several_files_and_files_that_say_the_same_are_refused(folder):
 
 def test_a_note_that_begins_with_the_word_is_a_note(folder):
     (folder / "README.md").write_text("GGUF file of our own, converted in June.")
-    FACTORY.inspect(folder)
+    assert FACTORY.inspect(folder).runs_weights
 
 
 def test_a_pickle_beside_the_file_is_refused(folder):

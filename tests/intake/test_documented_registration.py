@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models_registry.intake.checks import CODE_SUFFIXES, check_safe
+from models_registry.adapters.checkpoint import CODE_SUFFIXES, check_safe
 from models_registry.intake.mlflow_run import gather_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")

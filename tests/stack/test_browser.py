@@ -19,7 +19,6 @@ from tests.stack.conftest import Installation
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.browser,
-    pytest.mark.xdist_group("stack"),
     # Before ``installation``: without a browser nobody waits minutes for an installation that no test will use.
     pytest.mark.usefixtures("chromium"),
 ]

@@ -26,7 +26,6 @@ __all__ = ["browser", "chromium", "sit_down"]
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.browser,
-    pytest.mark.xdist_group("stack"),
     pytest.mark.usefixtures("chromium"),
 ]
 LABEL = "1.3-uploaded"

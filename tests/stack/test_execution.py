@@ -10,7 +10,7 @@ import pytest
 
 from tests.stack.conftest import Installation
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack]
 
 PREPARE = """
     import shutil

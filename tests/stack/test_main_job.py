@@ -13,7 +13,7 @@ import pytest
 from config.embedded.stack import ROOT
 from tests.stack.conftest import Installation
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack]
 
 NIH = "NIH text-mined chest X-ray labels 2017"
 BIASED = "Reference multimodal chest model 1.0-biased"

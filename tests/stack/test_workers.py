@@ -18,7 +18,7 @@ from config.embedded.stack import Stack
 from tests.adapters.models_g3 import ChatServer, chat_server, save_endpoint, well
 from tests.stack.conftest import Installation, free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.stack]
 
 LEASE_SECONDS = 4
 NOT_OURS: Any = None
