@@ -230,12 +230,10 @@ def test_a_machine_without_a_broker_is_told_what_to_do(monkeypatch: pytest.Monke
 
 def test_nobody_answers_on_a_socket_that_was_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # pytest's folders may be too long for a socket's path
-    started = time.monotonic()
     assert not redis.ping(Path("none.sock"))
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("left.sock")
     assert not redis.ping(Path("left.sock"))
-    assert time.monotonic() - started < 3, "whoever waits for the broker asks again and again"
 
 
 # The machine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -106,17 +105,6 @@ def test_a_picture_is_the_same_every_time_fits_the_page_and_holds_its_finding(
     assert one.text_alternative.startswith(one.title)
     assert one.table_rows and all(len(row) == len(one.table_headers) for row in one.table_rows)
     assert not any(row[0].startswith("None") or "None" in row for row in one.table_rows)
-
-
-def test_a_chart_takes_a_tenth_of_a_second_once_the_library_is_there() -> None:
-    two_groups().draw("light")
-    started = time.perf_counter()
-    plans = [make() for make in PLANS]
-    planned = time.perf_counter() - started
-    for plan in plans:
-        plan.specify(charts.PALETTES["light"])
-    assert planned + time.perf_counter() - started < 0.4
-    assert planned < 0.2
 
 
 def test_the_finding_is_the_side_on_which_scores_depart() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from urllib.parse import quote
@@ -61,14 +60,15 @@ def test_a_choice_that_is_not_offered_falls_back(run: AuditRun, sign_in: SignIn)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
-def test_pictures_are_drawn_once_and_cannot_act(run: AuditRun, sign_in: SignIn, kind: str, theme: str) -> None:
+def test_pictures_are_drawn_once_and_cannot_act(
+    run: AuditRun, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch, kind: str, theme: str
+) -> None:
     client, url = sign_in("amir"), f"{address(run, kind, '.svg', KINDS[kind])}&theme={theme}"
     first = client.get(url)
     assert first.content.startswith(b"<svg") and first.headers["Content-Type"] == "image/svg+xml"
     assert first.headers["Content-Security-Policy"].endswith("sandbox")
-    started = time.perf_counter()
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", None)
     assert client.get(url).content == first.content
-    assert time.perf_counter() - started < 0.2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,9 +153,7 @@ def test_all_attempts_are_listed_whatever_became_of_them(house: SimpleNamespace,
         assert "Did not finish" in part and f"{shown.attempt}, this one" in part
 
 
-def test_the_page_asks_as_much_for_ten_times_the_labels_and_answers_fast(
-    house: SimpleNamespace, sign_in: SignIn
-) -> None:
+def test_the_page_asks_as_much_for_ten_times_the_labels(house: SimpleNamespace, sign_in: SignIn) -> None:
     client, url = sign_in("amir"), f"/audits/{house.fail.pk}/"
     enrich(house.fail)
     few = _queries(client, url)
@@ -163,9 +161,6 @@ def test_the_page_asks_as_much_for_ten_times_the_labels_and_answers_fast(
     enrich(passed, extra=9)
     scene.entries(3)
     assert _queries(client, f"/audits/{passed.pk}/") == few <= 18
-    started = time.perf_counter()
-    client.get(f"/audits/{passed.pk}/")
-    assert time.perf_counter() - started < 0.6
 
 
 def _queries(client: Client, url: str) -> int:
