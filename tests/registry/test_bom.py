@@ -14,7 +14,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from models_registry.cards import ml_bom, ml_bom_bytes
 from models_registry.models import AISystem, ModelVersion, SystemKind
 from models_registry.services import versions
-from tests.registry.scene import Files, copy_into_home, make_cohort, make_system
+from tests.registry.scene import copy_into_home, make_cohort
 
 README = """---
 license: {licence}
@@ -29,11 +29,6 @@ Text with "quotes", <tags> and ümlauts.
 ## Intended use
 Second reader.
 """
-
-
-@pytest.fixture
-def world(people: SimpleNamespace, files: Files) -> SimpleNamespace:
-    return SimpleNamespace(people=people, files=files, system=make_system(people))
 
 
 def a_version(world: SimpleNamespace, *, licence: str = "mit", **changes: Any) -> ModelVersion:
