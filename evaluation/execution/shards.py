@@ -27,6 +27,7 @@ from evaluation.execution.devices import decodes_inline, describe_device, device
 from evaluation.execution.environment import environment_digest
 from evaluation.execution.heartbeat import Heartbeat
 from evaluation.execution.loading import inference_of, load_adapter
+from evaluation.execution.side_by_side import SideBySide, batches_at_once
 from evaluation.execution.telemetry import Meter, endpoint_usage
 from evaluation.models import AuditRun, CachedPredictions, RunStatus, Shard, ShardStatus
 from evaluation.services.runs import move_run
@@ -250,13 +251,22 @@ def predict_share(
     batches = Batches(adapter, min(batch_size, getattr(adapter, "most_at_once", batch_size)))
     answers: list[Predictions] = []
     source = _prepared(batches, reader.batches(part, batch_size=batches.size))
-    with feed(source, size=_bytes, inline=decodes_inline()) as ahead:
-        for batch, prepared in ahead:
-            with meter.timed("inference"):
-                answers.append(batches.predict(batch, prepared))
-            meter.studies += len(batch)
-            meter.batch_size = batches.size
+    with (
+        feed(source, size=_bytes, inline=decodes_inline()) as ahead,
+        SideBySide(adapter, size=batches.wanted, at_once=batches_at_once(adapter)) as model,
+    ):
+        found, spent = model.answers(ahead), 0.0
+        while True:
+            asked = time.perf_counter()
+            answer = next(found, None)
+            spent += time.perf_counter() - asked
             meter.seconds["decode"], meter.seconds["wait"] = ahead.reading, ahead.waiting
+            meter.seconds["inference"] = spent - ahead.waiting
+            if answer is None:
+                break
+            answers.append(answer)
+            meter.studies += len(answer.study_ids)
+            meter.batch_size = model.size
             after_batch(meter.studies)
     return codec.join_batches(answers)
 

@@ -95,7 +95,8 @@ class ModelAdapter(Protocol):
     where the modality is required. A model that answers slowly may have an attribute ``most_at_once``: as many studies
     are given to it at most, so that progress is told and a lease is renewed in between. Where it has both methods
     ``prepare(batch)`` and ``predict_prepared(batch, prepared)``, a thread calls the first ahead of the model, for what
-    needs neither weights nor device.
+    needs neither weights nor device. Where it has a true attribute ``side_by_side``, several threads may call it at
+    once: on a CPU, batches then run side by side, each on one core.
     """
 
     info: AdapterInfo

@@ -118,9 +118,20 @@ class ImageClassifier:
     Args:
         run: float32 [n, channels, height, width] -> [n, labels], before the activation.
         studies: How many studies the model takes at once. Fewer are filled up with empty pictures.
+        side_by_side: Whether several threads may run it at once, each with a core; see :class:`ModelAdapter`.
     """
 
-    def __init__(self, *, info: AdapterInfo, wishes: ClassifierWishes, run: Run, studies: Side, batch: int) -> None:
+    def __init__(
+        self,
+        *,
+        info: AdapterInfo,
+        wishes: ClassifierWishes,
+        run: Run,
+        studies: Side,
+        batch: int,
+        side_by_side: bool = False,
+    ) -> None:
+        self.side_by_side = side_by_side
         self.info = info
         self.wishes = wishes
         self.run = run

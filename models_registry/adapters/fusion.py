@@ -109,6 +109,8 @@ class FusionFactory:
 class FusionAdapter:
     """A loaded checkpoint: a backbone that embeds, and writes reports where it has a decoder."""
 
+    side_by_side = True
+
     def __init__(
         self, *, info: AdapterInfo, model: Any, preprocess: Preprocessor, settings: InferenceSettings, device: str
     ) -> None:

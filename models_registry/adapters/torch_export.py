@@ -53,6 +53,7 @@ class TorchExportFactory:
             run=_runner(program, device),
             studies=program.sides[0],
             batch=settings.batch_size,
+            side_by_side=True,
         )
 
 
