@@ -40,7 +40,7 @@ class TrainingSettings:
     kind: str = "joint"
     labels: tuple[str, ...] = ()
     method: str = "frozen"
-    epochs: int = 14
+    epochs: int = 13
     head_epochs: int = 16
     batch_size: int = 64
     learning_rate: float = 1.5e-3
