@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from django.utils import timezone
+
 from core.access import check_role
 from core.errors import DeniedError
 from core.models import Role, User
 from evaluation.models import Outcome
-from governance.models import Review
+from governance.models import Grant, Review, Statement
 
 VOTERS = (Role.COMMITTEE_MEMBER, Role.CLINICIAN_LEAD, Role.COMMITTEE_CHAIR)
 ANOTHER = "Another member of the committee has to vote."
+ANSWERERS = (Role.ML_ENGINEER, Role.DPO, Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.AUDITOR)
+STATERS = tuple(role for role in Role if role not in (Role.REGULATOR, Role.ADMINISTRATOR))
+ACCEPTORS = (Role.AUDITOR, Role.COMMITTEE_CHAIR, Role.DPO, Role.CLINICIAN_LEAD)
 
 
 def check_may_open_review(user: User) -> None:
@@ -70,6 +77,59 @@ def check_may_issue(user: User) -> None:
     check_role(user, Role.COMMITTEE_CHAIR, Role.AUDITOR, to="issue reports and bundles")
 
 
-def check_may_read_bundle(user: User) -> None:
-    """Reports and bundles: everybody with a role, the regulator included."""
-    check_role(user, *Role, to="read reports and bundles")
+def check_may_grant(user: User) -> None:
+    """Who lets a regulator in, and shows them out again."""
+    check_role(user, Role.COMMITTEE_CHAIR, Role.DPO, to="give and revoke regulator access")
+
+
+def check_may_use_grant(user: User, grant: Grant) -> None:
+    """The grant is this person's, and stands: neither revoked nor past its end. The person is a regulator still."""
+    if grant.regulator_id != user.pk:
+        raise DeniedError(
+            "This grant was given to somebody else.",
+            remedy="Open your access page: it lists every grant that was given to you.",
+        )
+    check_role(user, Role.REGULATOR, to="open what was granted to a regulator")
+    if grant.revoked_at is not None:
+        raise DeniedError(
+            f"This grant was revoked on {_day(grant.revoked_at)}. Nothing under it can be opened any more.",
+            remedy=f"Ask {grant.granted_by} or the data protection officer of the institution for a new one.",
+        )
+    if grant.expires_at <= timezone.now():
+        raise DeniedError(
+            f"This grant expired on {_day(grant.expires_at)}. Nothing under it can be opened any more.",
+            remedy=f"Ask {grant.granted_by} or the data protection officer of the institution for a new one.",
+        )
+
+
+def _day(moment: datetime) -> str:
+    local = timezone.localtime(moment)
+    return f"{local.day} {local:%b %Y at %H:%M %Z}"
+
+
+def check_may_answer(user: User) -> None:
+    """Who may say what a system is and does: on these answers hangs which rules apply to it."""
+    check_role(user, *ANSWERERS, to="answer the questionnaire")
+
+
+def check_may_state(user: User) -> None:
+    """Whoever works on systems may state facts about them; who oversees or only administers may not."""
+    check_role(user, *STATERS, to="write statements")
+
+
+def check_may_accept_statement(user: User, statement: Statement) -> None:
+    """Accept or return a draft: a person of responsibility, and never its author."""
+    if statement.author_id == user.pk:
+        raise DeniedError(
+            "You wrote this statement, so you cannot decide about it.", remedy="Somebody else has to check it."
+        )
+    check_role(user, *ACCEPTORS, to="accept or return statements")
+
+
+def check_may_withdraw_statement(user: User, statement: Statement) -> None:
+    """Its author only; anybody else who finds it wrong returns it."""
+    if statement.author_id != user.pk:
+        raise DeniedError(
+            "Only its author may withdraw a statement.", remedy="Whoever may accept it can return it instead."
+        )
+    check_may_state(user)
