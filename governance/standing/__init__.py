@@ -1,0 +1,1 @@
+"""How each requirement stands: what a statement is bound to, what an audit shows, how one is judged."""

@@ -1,0 +1,56 @@
+"""Which kinds of evidence a finished audit shows.
+
+Told by the verdicts of its locked protocol, and not by whatever was measured beside them: an audit shows calibration
+where a criterion about calibration was judged on a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from evaluation.engine.registry import Basis, known_metrics
+
+SUITES = {
+    "robustness": "robustness_audit",
+    "hallucination": "hallucination_check",
+    "explainability": "explainability_audit",
+    "drift": "drift_monitoring",
+    "privacy": "synthetic_privacy_audit",
+    "calibration": "calibration_report",
+}
+"""Kind of evidence that each suite besides fairness shows."""
+CALIBRATION = frozenset({"calibration_intercept", "calibration_slope", "observed_expected", "ece", "brier"})
+UNSUPPORTED = frozenset({"chair_i", "chair_s"})
+"""Metrics of findings that a written report invents."""
+AUDIT_KINDS = frozenset({"fairness_audit", "performance_evaluation", *SUITES.values()})
+
+
+def kinds_of(suites: Iterable[str], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The kinds of evidence that an audit shows, sorted.
+
+    Args:
+        suites: Of its protocol.
+        verdicts: Its verdicts: ``metric``, ``attribute``, ``value``.
+    """
+    valued = [item for item in verdicts if item.get("value") is not None]
+    if not valued:
+        return []
+    kinds = {SUITES[name] for name in suites if name in SUITES}
+    if "fairness" in suites:
+        kinds.add("performance_evaluation")
+    for item in valued:
+        kinds |= _kinds_of_verdict(item)
+    return sorted(kinds)
+
+
+def _kinds_of_verdict(item: Mapping[str, Any]) -> set[str]:
+    metric, kinds = str(item["metric"]), set()
+    info = known_metrics().get(metric)
+    if item.get("attribute"):
+        kinds.add("fairness_audit")
+    if metric in CALIBRATION or metric.removesuffix("_difference") in CALIBRATION:
+        kinds.add("calibration_report")
+    if metric.removesuffix("_difference") in UNSUPPORTED and info is not None and info.basis is Basis.REPORTS:
+        kinds.add("hallucination_check")
+    return kinds
