@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` and `make test`.
-.PHONY: demo test setup setup-test check format clean
+.PHONY: demo test setup setup-test check format messages clean
 ARGS ?=
 PY := .venv/bin/python
 
@@ -25,6 +25,10 @@ check: setup-test
 format: setup-test
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+
+# German texts of reports: collects what is marked, compiles locale/de; fails while a text lacks its German one.
+messages: setup-test
+	@$(PY) -m config.messages
 
 clean:
 	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis

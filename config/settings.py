@@ -141,6 +141,9 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = os.environ.get("AUSCULT_TIME_ZONE", "UTC")
 USE_TZ = True
 USE_I18N = True
+# Pages are in English, whatever a browser asks for; reports in any language of governance.reports.base.LANGUAGES.
+LANGUAGES = [("en-gb", "English")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]

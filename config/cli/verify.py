@@ -1,4 +1,4 @@
-"""``auscult verify``: check a signed bundle, offline."""
+"""``auscult verify``: check a signed bundle or a signed report, offline."""
 
 from __future__ import annotations
 
@@ -9,22 +9,37 @@ import click
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("file", metavar="BUNDLE|REPORT.pdf", type=click.Path(path_type=Path))
 @click.option(
     "--trust",
     multiple=True,
     metavar="KEY.pem|FINGERPRINT",
-    help="A public key that you trust, or its SHA-256 fingerprint. May be given several times.",
+    help="A public key that you trust (for a PDF: a certificate), or its SHA-256 fingerprint. May be given several "
+    "times.",
+)
+@click.option(
+    "--trust-tsa",
+    multiple=True,
+    metavar="FINGERPRINT",
+    help="SHA-256 fingerprint of the certificate of a time-stamping authority that you trust: the bundle must have a "
+    "time-stamp by one of those given.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def verify(bundle: Path, trust: tuple[str, ...], as_json: bool) -> None:
-    """Check every byte, signature, proof and vote of BUNDLE.
+def verify(file: Path, trust: tuple[str, ...], trust_tsa: tuple[str, ...], as_json: bool) -> None:
+    """Check every byte, signature, proof and vote of a BUNDLE, or the signature of a REPORT.pdf.
 
-    Needs no server, no database and no network. Exit status: 0 verified, 1 something does not match (the file
-    is named), 3 the bundle cannot be read.
+    Needs no server, no database and no network. Exit status: 0 verified, 1 something does not match (it is named),
+    3 the file cannot be read.
     """
-    from governance.bundle.verify import run
+    from governance.signing.command import is_pdf
 
-    text, status = run(bundle, trust=trust, as_json=as_json)
+    if is_pdf(file):
+        from governance.signing.command import run as verify_pdf
+
+        text, status = verify_pdf(file, trust=trust, as_json=as_json)
+    else:
+        from governance.bundle.verify import run
+
+        text, status = run(file, trust=trust, trust_tsa=trust_tsa, as_json=as_json)
     click.echo(text)
     sys.exit(status)

@@ -1,158 +1,75 @@
-"""The technical documentation of Annex IV to Regulation (EU) 2024/1689, as far as one audit's evidence carries it.
+"""The technical documentation of Annex IV to Regulation (EU) 2024/1689.
 
-Chapters 0 to 10 follow the outline in the catalogue of requirements. Each requirement stands where it belongs,
-with its state; what nobody has shown is marked missing there, and counted on the cover.
+Chapters 0 to 10 follow the outline in the catalogue of requirements. Each requirement stands where it belongs, with
+its state; what nobody has shown is marked missing there, and counted on the cover.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from governance.reports import annex_iv_rules as annex_iv_rules  # registers the rules that judge
-from governance.reports.annex_iv_pages import pages
-from governance.reports.base import REPORTS, Draft, ReportContext, ReportDocument
-from governance.reports.evidence import check_evidence, hide_small_cells
-from governance.reports.findings import NO_APPLICABILITY, headline, statements, subject
-from governance.reports.render import render_html, render_pdf
-from governance.reports.statuses import Judgement, State, count_states, judge
-from governance.reports.wording import plural
-from governance.requirements import Catalogue, Requirement, load_requirements
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from governance.reports import annex_iv_material as chapter
+from governance.reports.base import REPORTS
+from governance.reports.blocks import Block
+from governance.reports.changes import change_blocks
+from governance.reports.outlined import OutlinedReport
+from governance.reports.view import View
 from models_registry.cohorts.disclosure import hide_in_summary
 
-KIND = "annex_iv"
+MATERIAL: Mapping[str, Callable[[View], Iterable[Block]]] = {
+    "0": chapter.roles,
+    "1": chapter.general,
+    "2": chapter.elements,
+    "3": chapter.functioning,
+    "6": chapter.decisions,
+    "10": chapter.control,
+}
 
 
-class AnnexIV:
+class AnnexIV(OutlinedReport):
     """Technical documentation (Art. 11, Annex IV)."""
 
-    title = "Technical documentation (Annex IV)"
+    key = "annex_iv"
+    title = gettext_lazy("Technical documentation (Annex IV)")
+    series = gettext_lazy("Technical documentation under Article 11 and Annex IV of Regulation (EU) 2024/1689")
+    editable = False
+    tells_verdict = True
 
-    def build(self, evidence: dict[str, Any], context: ReportContext) -> ReportDocument:
-        """Write the documentation of the version that the evidence is about.
+    def material(self, section: str, view: View) -> Iterable[Block]:
+        if section in MATERIAL:
+            yield from MATERIAL[section](view)
+        if section == "6":
+            yield from change_blocks(view)
 
-        Raises:
-            AuscultError: the evidence lacks what no report can do without.
-        """
-        draft = self.draft(evidence, context)
-        printed = render_pdf(draft.html, name=KIND, data=draft.data, as_of=context.as_of)
-        return ReportDocument(
-            kind=KIND,
-            title=f"{self.title}: {evidence['system']['name']} {evidence['version']['label']}",
-            data=draft.data,
-            html=draft.html,
-            pdf=printed.pdf,
-            counts=draft.data["counts"],
-        )
+    def content(self, view: View) -> dict[str, Any]:
+        version = view.dossier["version"]
+        told: dict[str, Any] = {
+            "version": {key: version[key] for key in ("config", "card", "origins")} | {"manifest": None, "notes": ""},
+            "review": view.review,
+        }
+        if view.evidence is None:
+            return told | dict.fromkeys(("cohort", "protocol", "execution", "result"))
+        evidence, cohort = view.evidence, view.evidence["cohort"]
+        told["version"] |= {"manifest": evidence["version"]["manifest"], "notes": evidence["version"].get("notes", "")}
+        return told | {
+            "cohort": {
+                "source": cohort.get("source", ""),
+                "licence": cohort.get("licence", ""),
+                "summary": hide_in_summary(cohort["summary"]),
+            },
+            "protocol": evidence["protocol"]["body"],
+            "execution": evidence["execution"],
+            "result": evidence["result"],
+        }
 
-    def draft(self, evidence: dict[str, Any], context: ReportContext) -> Draft:
-        """The same without pages. Raises like :meth:`build`."""
-        check_evidence(evidence)
-        catalogue = load_requirements()
-        judgements = judge(catalogue.for_report(KIND), catalogue, evidence, context)
-        shown = hide_small_cells(evidence)
-        data = _data(evidence, shown, judgements, catalogue, context)
-        return Draft(data=data, html=render_html("annex_iv.html", pages(data, shown, judgements, catalogue, context)))
-
-
-REPORTS.register(KIND)(AnnexIV())
-
-
-def _data(
-    evidence: dict[str, Any],
-    shown: dict[str, Any],
-    judgements: tuple[Judgement, ...],
-    catalogue: Catalogue,
-    context: ReportContext,
-) -> dict[str, Any]:
-    """The report as JSON. ``evidence`` is bound by digest as it is; everything told of it comes from ``shown``."""
-    counts = count_states(judgements)
-    version, cohort = shown["version"], shown["cohort"]
-    return {
-        "schema": "auscult/report/annex_iv/1",
-        "kind": KIND,
-        "title": AnnexIV.title,
-        "as_of": context.as_of.isoformat(),
-        "issued_by": context.issued_by,
-        "ready": False,
-        "not_ready_because": _blockers(counts),
-        "statements": statements(shown),
-        "headline": headline(shown),
-        "subject": subject(evidence, context),
-        "catalogue": {
-            "version": catalogue.version,
-            "as_of": catalogue.as_of.isoformat(),
-            "legal_base": catalogue.facts["legal_base"],
-            "newest_check": catalogue.facts["newest_check"],
-        },
-        "counts": counts,
-        "sections": [_section(section.id, section.title, judgements) for section in catalogue.outline(KIND).sections],
-        "version": {
-            "manifest": version["manifest"],
-            "config": version["config"],
-            "notes": version.get("notes", ""),
-        },
-        "cohort": {
-            "source": cohort.get("source", ""),
-            "licence": cohort.get("licence", ""),
-            "summary": hide_in_summary(cohort["summary"]),
-        },
-        "protocol": shown["protocol"]["body"],
-        "execution": shown["execution"],
-        "result": shown["result"],
-        "review": context.review.to_dict() if context.review else None,
-    }
+    def annexes(self, view: View) -> Iterable[tuple[str, Iterable[Block]]]:
+        if view.evidence is not None:
+            yield _("Protocol"), chapter.protocol(view)
+            yield _("Execution"), chapter.execution(view)
 
 
-def _blockers(counts: dict[str, int]) -> list[str]:
-    """Why the documentation is not ready. Never empty: applicability is not determined in this release."""
-    rows = [NO_APPLICABILITY]
-    words = {
-        State.NONCONFORM: "is contradicted by a failed audit",
-        State.MISSING: "has no evidence",
-        State.PARTIAL: "is shown in part only",
-        State.NOT_JUDGED: "was not judged",
-    }
-    many = {"is": "are", "has": "have", "was": "were"}
-    for state, text in words.items():
-        if counts[state]:
-            verb, rest = text.split(" ", 1)
-            verb = verb if counts[state] == 1 else many[verb]
-            rows.append(f"{plural(counts[state], 'requirement')} {verb} {rest}.")
-    return rows
-
-
-def _section(number: str, title: str, judgements: tuple[Judgement, ...]) -> dict[str, Any]:
-    own = tuple(item for item in judgements if item.requirement.section == number)
-    return {
-        "id": number,
-        "title": title,
-        "counts": count_states(own),
-        "requirements": [_requirement(item.requirement, item) for item in own],
-    }
-
-
-def _requirement(item: Requirement, judgement: Judgement) -> dict[str, Any]:
-    applies = item.applies_from
-    return {
-        "id": item.id,
-        "regulation": item.regulation,
-        "article": item.article,
-        "title": item.title,
-        "summary": item.summary,
-        "status": item.status,
-        "source": item.source,
-        "verified": item.verified,
-        "applies_from": {
-            "ref": applies.ref,
-            "date": applies.date.isoformat(),
-            "alternative": applies.alternative.isoformat() if applies.alternative else None,
-            "confidence": applies.confidence,
-        },
-        "triggers": list(item.triggers),
-        "completeness_rule": item.completeness_rule,
-        "evidence_kinds": list(item.evidence),
-        "state": judgement.state.value,
-        "held": list(judgement.held),
-        "lacking": list(judgement.lacking),
-        "reason": judgement.reason,
-    }
+REPORTS.register("annex_iv")(AnnexIV())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from governance.reports.wording import spoken
+from django.utils.translation import gettext as _
+
+from governance.reports.wording import decimal, share, spoken
 from models_registry.cohorts.disclosure import WITHHELD
 
 
@@ -23,25 +25,25 @@ def cohort_tables(summary: dict[str, Any]) -> tuple[CountTable, ...]:
     """Tables of a summary from :func:`hide_in_summary`; those without a row are left out."""
     tables = (
         CountTable(
-            title="Reference labels: number of studies",
-            headers=("Label", "With reference", "Present", "Absent", "No reference"),
+            title=_("Reference labels: number of studies"),
+            headers=(_("Label"), _("With reference"), _("Present"), _("Absent"), _("No reference")),
             rows=tuple(
                 (name, *(_text(row.get(key, WITHHELD)) for key in ("n", "positive", "negative", "missing")))
                 for name, row in summary.get("labels", {}).items()
             ),
         ),
         CountTable(
-            title="Attributes: number of studies",
-            headers=("Attribute", "Value", "Studies"),
+            title=_("Attributes: number of studies"),
+            headers=(_("Attribute"), _("Value"), _("Studies")),
             text_columns=2,
             rows=tuple(
                 line for name, row in summary.get("attributes", {}).items() for line in _attribute_rows(name, row)
             ),
         ),
         CountTable(
-            title="Modalities: share of studies that have them",
-            headers=("Modality", "Share"),
-            rows=tuple((name, f"{share:.1%}") for name, share in summary.get("modalities", {}).items()),
+            title=_("Modalities: share of studies that have them"),
+            headers=(_("Modality"), _("Share")),
+            rows=tuple((name, share(part)) for name, part in summary.get("modalities", {}).items()),
         ),
     )
     return tuple(table for table in tables if table.rows)
@@ -52,10 +54,14 @@ def _attribute_rows(name: str, row: dict[str, Any]) -> list[tuple[str, str, str]
     lines = [(title, value, _text(studies)) for value, studies in row.get("values", {}).items()]
     if not lines:
         median = row.get("median")
-        what = f"median {median:g}" if median is not None else f"{row.get('distinct', 'unknown')} values"
+        what = _("median %(value)s") % {"value": decimal(median, "g")} if median is not None else _distinct(row)
         lines = [(title, what, "—")]
-    return [*lines, (title, "not recorded", _text(row["missing"]))] if row.get("missing") else lines
+    return [*lines, (title, _("not recorded"), _text(row["missing"]))] if row.get("missing") else lines
+
+
+def _distinct(row: dict[str, Any]) -> str:
+    return _("%(n)s values") % {"n": row.get("distinct", "?")}
 
 
 def _text(value: int | str) -> str:
-    return value if isinstance(value, str) else f"{value:,}"
+    return value if isinstance(value, str) else decimal(value, ",")

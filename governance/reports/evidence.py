@@ -63,6 +63,15 @@ def check_evidence(evidence: dict[str, Any]) -> None:
         raise _unfit(f"It holds the outcome '{unknown[0]}', which is none of {', '.join(OUTCOMES)}.")
 
 
+def is_fit(evidence: dict[str, Any]) -> bool:
+    """Whether a report may be written from it. Another audit's evidence that is not fit is left out, like a lost one."""
+    try:
+        check_evidence(evidence)
+    except AuscultError:
+        return False
+    return True
+
+
 def _pairs() -> Iterable[tuple[str, str]]:
     return ((part, key) for part, keys in NEEDED.items() for key in keys)
 
@@ -115,3 +124,13 @@ def _hide_inside(value: Any) -> Any:
 
 def _rests_on_small(value: Any) -> bool:
     return isinstance(value, dict) and (is_small(value.get("n")) or is_small(value.get("patients")))
+
+
+def runs_weights(evidence: dict[str, Any]) -> bool:
+    """Whether the audited version was run, and not read from a log of its predictions."""
+    return bool(evidence["version"]["config"].get("runs_weights"))
+
+
+def unbound_weights(evidence: dict[str, Any]) -> str:
+    """What is to be told of weights that run elsewhere, bound by no digest; empty where they are bound or not run."""
+    return str(evidence["version"]["config"].get("details", {}).get("weights", ""))

@@ -1,28 +1,25 @@
-"""What both reports say first: the verdict in words, the group that fares worst, and what a reader must know."""
+"""What reports say first: the verdict in words, the group that fares worst, and what a reader must know."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from core.digests import sha256_json
+from django.utils.translation import get_language, gettext, gettext_noop, ngettext
+
 from evaluation.engine.registry import known_metrics
-from governance.reports.base import ReportContext
-from governance.reports.statuses import runs_weights, unbound_weights
-from governance.reports.wording import plural, spoken
+from governance.reports.evidence import runs_weights, unbound_weights
+from governance.reports.wording import VERDICTS, count, interval, limit, number, sized, spoken
 
 RANK = {"fail": 0, "insufficient": 1, "pass": 2}
 
-SIMULATED = (
+SIMULATED = gettext_noop(
     "Every patient in the audited cohort is simulated. The results show how the system behaves on simulated "
     "patients; they are no evidence of how it behaves on real ones."
 )
-NO_WEIGHTS = (
+NO_WEIGHTS = gettext_noop(
     "The audited version is a log of predictions that were made elsewhere. The platform judged the log and cannot "
     "repeat how it was made."
-)
-NO_APPLICABILITY = (
-    "Which requirements apply to this system has not been determined. This document is written as if the system "
-    "were a high-risk one; it cannot be ready before that is settled."
 )
 
 
@@ -62,24 +59,43 @@ def headline(evidence: dict[str, Any]) -> str:
     rows = primary_verdicts(evidence)
     lead = leading_verdict(evidence)
     if lead is None:
-        return "The protocol has no primary criterion, so nothing was decided."
-    share = sum(item["outcome"] == outcome for item in rows)
-    of_all = f"{share:,} of {plural(len(rows), 'primary criterion', 'primary criteria')}"
+        return gettext("The protocol has no primary criterion, so nothing was decided.")
+    of_outcome = sum(item["outcome"] == outcome for item in rows)
+    criteria = ngettext("%(n)s primary criterion", "%(n)s primary criteria", len(rows)) % {"n": count(len(rows))}
     words = {
-        "fail": f"{of_all} failed. Furthest from its limit: ",
-        "insufficient": f"{of_all} could not be judged. One of them: ",
-        "pass": f"{of_all} held. Closest to its limit: ",
+        "fail": gettext("%(some)s of %(criteria)s failed. Furthest from its limit: %(finding)s"),
+        "insufficient": gettext("%(some)s of %(criteria)s could not be judged. One of them: %(finding)s"),
+        "pass": gettext("%(some)s of %(criteria)s held. Closest to its limit: %(finding)s"),
     }
-    return words[outcome] + bare_statement(lead)
+    return words[outcome] % {"some": count(of_outcome), "criteria": criteria, "finding": bare_statement(lead)}
 
 
 def bare_statement(verdict: dict[str, Any]) -> str:
-    """A verdict's sentence without the word that says its outcome, for where that word already stands."""
+    """A verdict's sentence without the word that says its outcome, for where that word already stands.
+
+    The evidence holds the sentence in English. In another language it is said anew, from the verdict's numbers.
+    """
+    if (get_language() or "en").split("-")[0] != "en":
+        return _said_anew(verdict)
     text = str(verdict.get("statement") or spoken(verdict["criterion"]))
     head, colon, tail = text.partition(": ")
     if colon and head in {"Fails", "Passes", "Insufficient evidence"}:
         text = tail
     return text[:1].upper() + text[1:]
+
+
+def _said_anew(verdict: dict[str, Any]) -> str:
+    groups = " / ".join(verdict["groups"])
+    what = f"{metric_title(verdict['metric'])}, {spoken(verdict['label'])}" + (f" ({groups})" if groups else "")
+    if verdict["value"] is None:
+        return gettext("%(what)s: no value; allowed is %(limit)s.") % {"what": what, "limit": limit(verdict)}
+    return gettext("%(what)s: %(value)s (interval %(interval)s), %(size)s; allowed is %(limit)s.") % {
+        "what": what,
+        "value": number(verdict["value"]),
+        "interval": interval(verdict["low"], verdict["high"]),
+        "size": sized(verdict["n"], verdict.get("patients")),
+        "limit": limit(verdict),
+    }
 
 
 def metric_title(name: str) -> str:
@@ -88,7 +104,7 @@ def metric_title(name: str) -> str:
 
     for _, suite in SUITES:
         if name in suite.metrics:
-            return suite.metrics[name].title
+            return gettext(suite.metrics[name].title)
     return spoken(name)
 
 
@@ -108,32 +124,22 @@ def group_rates(evidence: dict[str, Any], verdict: dict[str, Any]) -> list[dict[
     return [by_group[group] for group in verdict["groups"] if group in by_group]
 
 
-def statements(evidence: dict[str, Any]) -> list[dict[str, str]]:
+def warnings(dossier: Mapping[str, Any], evidence: dict[str, Any] | None) -> list[dict[str, str]]:
     """What a reader must know before any number, each with a short name."""
     rows = []
-    if evidence["cohort"]["simulated"]:
-        rows.append({"name": "Simulated patients", "text": SIMULATED})
-    if unbound_weights(evidence):
-        rows.append({"name": "The weights run elsewhere", "text": unbound_weights(evidence)})
-    elif not runs_weights(evidence):
-        rows.append({"name": "No weights were run", "text": NO_WEIGHTS})
+    cohort = evidence["cohort"] if evidence else dossier["cohort"]
+    if cohort and cohort["simulated"]:
+        rows.append({"name": gettext("Simulated patients"), "text": gettext(SIMULATED)})
+    if evidence and unbound_weights(evidence):
+        rows.append({"name": gettext("The weights run elsewhere"), "text": gettext(unbound_weights(evidence))})
+    elif evidence and not runs_weights(evidence):
+        rows.append({"name": gettext("No weights were run"), "text": gettext(NO_WEIGHTS)})
+    if dossier["version"]["void"]:
+        void = dossier["version"]["void"]
+        rows.append({"name": gettext("What this version was approved on is void"), "text": void["reason"]})
     return rows
 
 
-def subject(evidence: dict[str, Any], context: ReportContext) -> dict[str, Any]:
-    """What the report is about, by name and digest: the part of its JSON that binds it."""
-    version, cohort, protocol, run = (evidence[key] for key in ("version", "cohort", "protocol", "run"))
-    return {
-        "system": {key: evidence["system"][key] for key in ("name", "provider", "intended_purpose", "risk_class")},
-        "version": {key: version[key] for key in ("label", "adapter", "digest", "submitted_by", "submitted_at")},
-        "cohort": {key: cohort[key] for key in ("name", "digest", "n_studies", "n_patients", "simulated")},
-        "protocol": {
-            key: protocol[key]
-            for key in ("name", "title", "digest", "locked_by", "locked_at", "approved_by", "approved_at")
-        },
-        "run": {key: run[key] for key in ("id", "requested_by", "requested_at", "started_at", "finished_at")},
-        "runs_weights": runs_weights(evidence),
-        "evidence_digest": sha256_json(evidence),
-        "result_digest": evidence["result_digest"],
-        "ledger": {"size": context.ledger_size, "root": context.ledger_root},
-    }
+def outcome_word(outcome: str) -> str:
+    """``Pass``, ``Fail`` or ``Insufficient evidence``."""
+    return str(VERDICTS[outcome])

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.digests import sha256_bytes
-from governance.reports.base import ReportContext, ReviewRecord, VoteRecord
+from governance.reports.base import ReportContext
+from tests.reports.dossiers import make_dossier
 
 AS_OF = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
 MARGIN = 0.1
@@ -226,7 +227,14 @@ def make_evidence(
                 "name": "imaging-classifier-v1",
                 "labels": list(LABELS),
                 "threshold": 0.5,
-                "criteria": [{"id": "equal-sensitivity", "metric": "equal_opportunity_difference", "margin": MARGIN}],
+                "criteria": [
+                    {
+                        "id": "equal-sensitivity",
+                        "metric": "equal_opportunity_difference",
+                        "direction": "at_most",
+                        "margin": MARGIN,
+                    }
+                ],
             },
             "locked_by": "amir",
             "locked_at": "2026-11-21T09:00:00+00:00",
@@ -293,39 +301,46 @@ SUMMARY: dict[str, Any] = {
 }
 
 
-def make_context(decision: str | None = "rejected") -> ReportContext:
-    """A context; ``decision`` is the status of the review, None for no review."""
+def make_context(
+    decision: str | None = "rejected",
+    *,
+    evidence: dict[str, Any] | None = None,
+    language: str = "en",
+    documents: dict[str, dict[str, Any]] | None = None,
+    **replaced: Any,
+) -> ReportContext:
+    """A context for a report about some evidence; ``decision`` is the status of the review, None for no review."""
+    told = make_evidence("fail") if evidence is None else evidence
+    reviews = [make_review(decision)] if decision else []
     return ReportContext(
         as_of=AS_OF,
         issued_by="clara",
-        ledger_size=61,
-        ledger_root=digest("root"),
-        review=make_review(decision) if decision else None,
+        dossier=make_dossier(told, reviews=reviews, **replaced),
+        language=language,
+        documents=documents or {},
     )
 
 
-def make_review(status: str, rationale: str = "Women are underdiagnosed; the difference is twice the limit."):
+def make_review(
+    status: str, rationale: str = "Women are underdiagnosed; the difference is twice the limit."
+) -> dict[str, Any]:
+    """A review of run 4 as it stands in a dossier."""
     choice = "approve" if status == "approved" else "reject"
-    opened = datetime(2026, 11, 22, 11, 0, tzinfo=UTC)
-    votes = tuple(
-        VoteRecord(
-            voter=voter,
-            choice=choice,
-            rationale=rationale,
-            cast_at=datetime(2026, 11, 22, 12, minute, tzinfo=UTC),
-        )
+    votes = [
+        {"voter": voter, "choice": choice, "rationale": rationale, "cast_at": f"2026-11-22T12:{minute:02}:00+00:00"}
         for voter, minute in (("mina", 4), ("tom", 31))
-    )
-    return ReviewRecord(
-        id=2,
-        status=status,
-        quorum=2,
-        opened_by="clara",
-        opened_at=opened,
-        closed_at=None if status == "open" else datetime(2026, 11, 22, 12, 31, tzinfo=UTC),
-        excluded=("elena", "amir", "clara"),
-        votes=() if status == "open" else votes,
-    )
+    ]
+    return {
+        "id": 2,
+        "run": 4,
+        "status": status,
+        "quorum": 2,
+        "opened_by": "clara",
+        "opened_at": "2026-11-22T11:00:00+00:00",
+        "closed_at": None if status == "open" else "2026-11-22T12:31:00+00:00",
+        "excluded": ["elena", "amir", "clara"],
+        "votes": [] if status == "open" else votes,
+    }
 
 
 @pytest.fixture

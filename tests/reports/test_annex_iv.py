@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -20,16 +21,17 @@ from governance.requirements import load_requirements
 from tests.engine.measured import benefits, bins, calibration, crossed
 from tests.reports.conftest import make_context, make_evidence, make_review
 from tests.reports.pdf import Facts, read_pdf
+from tests.reports.scenes import context_of, earlier_version
 
 SCRIPT = "<script>alert('x')</script><img src=http://evil.example/p.png>"
 
 
 def build(evidence: dict[str, Any], decision: str | None = "rejected") -> ReportDocument:
-    return REPORTS.get("annex_iv").build(evidence, make_context(decision))
+    return REPORTS.get("annex_iv").build(evidence, make_context(decision, evidence=evidence))
 
 
 def draft(evidence: dict[str, Any], decision: str | None = "rejected") -> Draft:
-    return AnnexIV().draft(evidence, make_context(decision))
+    return AnnexIV().draft(evidence, make_context(decision, evidence=evidence))
 
 
 @pytest.fixture(scope="module")
@@ -91,28 +93,22 @@ def test_the_data_are_valid_against_the_published_schema(outcome: str, failing: 
     canonical_json(document.data)
 
 
-def test_the_schema_refuses_a_complete_requirement_that_lacks_something(failing: ReportDocument) -> None:
+@pytest.mark.parametrize("state", ["complete", "nonconform", "stale", "not_applicable"])
+def test_the_schema_refuses_a_state_without_what_it_rests_on(state: str, failing: ReportDocument) -> None:
     altered = failing.data | {"sections": [dict(section) for section in failing.data["sections"]]}
     first = altered["sections"][1]
-    first["requirements"] = [first["requirements"][0] | {"state": "complete"}, *first["requirements"][1:]]
+    row = next(item for item in first["requirements"] if item["state"] == "missing")
+    first["requirements"] = [row | {"state": state, "reason": ""}]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(altered, schema_of("annex_iv"))
 
 
-def test_the_cover_counts_what_the_chapters_hold(failing: ReportDocument) -> None:
-    states = [row["state"] for section in failing.data["sections"] for row in section["requirements"]]
-    assert failing.counts == failing.data["counts"] == {key: states.count(key) for key in failing.counts}
-    assert sum(failing.counts.values()) == len(load_requirements().for_report("annex_iv"))
-    cover = failing.html.split('<table class="counts">')[1].split("</table>")[0]
-    assert [int(text) for text in re.findall(r"<b>(\d+)</b>", cover)] == list(failing.counts.values())
-
-
 def test_missing_is_said_where_it_is_missing(failing: ReportDocument) -> None:
     chapter = failing.html.split('id="chapter-8"')[1].split("</section>")[0]
-    assert "The platform holds no evidence that shows a requirement of this chapter." in chapter
-    requirement = chapter.split("AIA-AnnexIV-8")[1]
+    assert "Nothing is held that shows a binding requirement of this chapter." in chapter
+    requirement = chapter.split('id="requirement-AIA-AnnexIV-8"')[1]
     assert '<span class="state missing">Missing</span>' in requirement
-    assert "signature record, certificate" in requirement
+    assert "<b>Lacking:</b>" in requirement
 
 
 def test_every_requirement_is_printed_with_its_id_in_the_margin(failing: ReportDocument) -> None:
@@ -121,16 +117,18 @@ def test_every_requirement_is_printed_with_its_id_in_the_margin(failing: ReportD
 
 
 def test_a_failed_audit_is_nonconform_on_the_cover_and_in_its_chapter(failing: ReportDocument) -> None:
-    assert failing.counts["nonconform"] == 5
-    assert "5 requirements are contradicted by a failed audit." in failing.html
-    requirement = failing.html.split(">AIA-AnnexIV-3-performance<")[1].split('class="requirement"')[0]
+    assert failing.counts["nonconform"] > 0
+    assert f"{failing.counts['nonconform']} binding requirements are nonconform" in failing.html.split("</section>")[0]
+    requirement = failing.html.split(">AIA-AnnexIV-3-performance<")[1].split('id="requirement-')[0]
     assert '<span class="state nonconform">Nonconform</span>' in requirement
+    assert "Audit 4 failed" in requirement
 
 
-def test_it_is_never_ready_while_applicability_is_open() -> None:
-    document = draft(make_evidence("pass", simulated=False))
-    assert document.data["ready"] is False
-    assert "Which requirements apply to this system has not been determined." in document.html
+def test_readiness_is_worked_out_from_the_binding_requirements(failing: ReportDocument) -> None:
+    assert failing.ready is failing.data["ready"] is False
+    still_open = sum(failing.counts.values()) - failing.counts["complete"] - failing.counts["not_applicable"]
+    assert still_open > 0
+    assert len(failing.data["not_ready_because"]) >= 3
 
 
 def test_simulation_and_recorded_predictions_are_said_plainly() -> None:
@@ -148,14 +146,14 @@ def test_simulation_and_recorded_predictions_are_said_plainly() -> None:
 def test_script_in_what_people_wrote_stays_text() -> None:
     evidence = make_evidence("fail", system={"intended_purpose": SCRIPT, "name": f"Name {SCRIPT}"})
     evidence["result"]["notes"] = [SCRIPT]
-    context = make_context()
-    hostile = REPORTS.get("annex_iv").build(
-        evidence, type(context)(**(context.__dict__ | {"review": make_review("rejected", rationale=SCRIPT)}))
-    )
+    review = make_review("rejected", rationale=SCRIPT)
+    context = make_context(None, evidence=evidence)
+    told = {**context.dossier, "reviews": [review]}
+    hostile = REPORTS.get("annex_iv").build(evidence, replace(context, dossier=told))
     assert "<script" not in hostile.html
     assert hostile.html.count("&lt;script&gt;") >= 4
     assert not re.search(r"<img src=(?!\"data:image/svg)", hostile.html)
-    assert read_pdf(hostile.pdf).attachments["annex_iv.json"]["review"]["votes"][0]["rationale"] == SCRIPT
+    assert read_pdf(hostile.pdf).attachments["annex_iv.json"]["content"]["review"]["votes"][0]["rationale"] == SCRIPT
 
 
 def test_a_small_group_shows_its_reason_and_no_number() -> None:
@@ -180,15 +178,24 @@ def test_without_a_review_the_decision_is_marked_missing(failing: ReportDocument
     assert "Women are underdiagnosed" in failing.html.split('id="chapter-6"')[1].split("</section>")[0]
 
 
+def test_what_changed_since_the_last_version_stands_in_the_chapter_on_changes() -> None:
+    evidence = make_evidence("fail")
+    before, told = earlier_version(evidence)
+    chapter = AnnexIV().draft(evidence, context_of(evidence, documents=(before,), **told)).html
+    chapter = chapter.split('id="chapter-6"')[1].split("</section>")[0]
+    row = chapter.split("Primary criteria in the audit of version 0.9")[1].split("<tbody>")[1].split("</tr>")[0]
+    for text in ("−.120", "−.180 to −.060", "−.220", "−.280 to −.160", "−.100"):
+        assert text in row
+    assert "model.safetensors" in chapter and "Model card" in chapter and "Made from" in chapter
+    assert "config.json" not in chapter
+
+
 def test_evidence_without_verdicts_is_refused() -> None:
     evidence = make_evidence("pass")
+    context = make_context(evidence=evidence)
     del evidence["result"]["verdicts"]
     with pytest.raises(AuscultError, match=r"result\.verdicts"):
-        draft(evidence)
-
-
-def test_both_readings_of_an_uncertain_date_are_printed(failing: ReportDocument) -> None:
-    assert "2 Aug 2028, by another reading 2 Aug 2026" in failing.html
+        AnnexIV().draft(evidence, context)
 
 
 def closer_evidence() -> dict[str, Any]:
@@ -206,13 +213,15 @@ def test_a_closer_look_at_the_deciding_label_is_printed_with_its_source() -> Non
     document = build(closer_evidence())
     pdf = read_pdf(document.pdf)
     assert pdf.tags["/Figure"] == 6
-    assert "Calibration of effusion by sex. Source: run 4." in document.html
-    assert "Sensitivity of effusion by sex &amp; age band. Source: run 4." in document.html
+    assert "Calibration of effusion by sex." in document.html
+    assert "Sensitivity of effusion by sex &amp; age band." in document.html
     assert any(
         text.startswith("Effusion: scores of female patients are too low above .40") for text in pdf.alternatives
     )
     assert any("suppressed: fewer than 11 patients" in text for text in pdf.alternatives)
     assert document.html.count("Figure 5.") == document.html.count("Figure 6.") == 1
+    caption = document.html.split("Calibration of effusion by sex.")[1].split("</figcaption>")[0]
+    assert "run 4" in caption and 'href="#source-' in caption
 
 
 def test_bins_of_few_studies_leave_no_number() -> None:

@@ -8,15 +8,25 @@ from typing import Any
 import jsonschema
 import pytest
 
+from core.digests import sha256_json
 from core.errors import AuscultError
-from governance.reports.base import REPORTS, ReportDocument, schema_of
+from governance.reports.base import REPORTS, ReportContext, ReportDocument, schema_of
 from governance.reports.findings import group_rates, leading_verdict
 from tests.reports.conftest import make_context, make_evidence, make_review, verdict
+from tests.reports.golden import check_golden
 from tests.reports.pdf import read_pdf
+from tests.reports.scenes import context_of, earlier_version
 
 
 def build(evidence: dict[str, Any], decision: str | None = "rejected") -> ReportDocument:
-    return REPORTS.get("committee_one_pager").build(evidence, make_context(decision))
+    return REPORTS.get("committee_one_pager").build(evidence, make_context(decision, evidence=evidence))
+
+
+def with_review(evidence: dict[str, Any], rationale: str) -> ReportContext:
+    """A context whose committee gave this reason."""
+    context = make_context(None, evidence=evidence)
+    review = make_review("rejected", rationale=rationale)
+    return replace(context, dossier={**context.dossier, "reviews": [review]})
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,7 @@ def test_what_the_page_does_not_tell_is_true_of_this_evidence() -> None:
 def test_many_criteria_long_names_and_long_reasons_still_make_one_page() -> None:
     evidence = make_evidence("fail", system={"name": "A system for chest X-rays " * 7})
     evidence["result"]["verdicts"] += [verdict(label=f"finding number {i}") for i in range(60)]
-    context = replace(make_context(), review=make_review("rejected", rationale="Because of the evidence. " * 80))
+    context = with_review(evidence, "Because of the evidence. " * 80)
     document = REPORTS.get("committee_one_pager").build(evidence, context)
     assert read_pdf(document.pdf).pages == 1
     assert len(document.data["criteria"]) == 64
@@ -125,11 +135,77 @@ def test_a_protocol_without_primary_criteria_decides_nothing() -> None:
 
 def test_script_in_a_rationale_stays_text() -> None:
     script = "<script>fetch('/votes')</script>"
-    context = replace(make_context(), review=make_review("rejected", rationale=script))
-    html = REPORTS.get("committee_one_pager").build(make_evidence("fail"), context).html
+    evidence = make_evidence("fail")
+    html = REPORTS.get("committee_one_pager").build(evidence, with_review(evidence, script)).html
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
 def test_the_same_evidence_gives_the_same_bytes() -> None:
     assert build(make_evidence("pass")).pdf == build(make_evidence("pass")).pdf
+
+
+def changed(*, cohort: str = "", documents: bool = True, language: str = "en", **told: Any) -> ReportDocument:
+    """The page about a version whose predecessor was audited by the same protocol."""
+    evidence = make_evidence("fail")
+    before, about = earlier_version(evidence, cohort=cohort)
+    held = (before,) if documents else ()
+    context = context_of(evidence, language=language, documents=held, **(about | told))
+    return REPORTS.get("committee_one_pager").build(evidence, context)
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_data_are_as_they_were(language: str) -> None:
+    document = changed(language=language)
+    jsonschema.validate(document.data, schema_of("committee_one_pager"), format_checker=jsonschema.FormatChecker())
+    check_golden("committee_one_pager", language, document.data)
+    assert read_pdf(document.pdf).pages == 1
+
+
+def test_it_tells_what_changed_since_the_last_version_with_both_intervals() -> None:
+    """−.220 now less −.120 then is −.100: worse by a tenth."""
+    document = changed()
+    changes = document.data["changes"]
+    assert changes["leading"]["before"] | {"n": 0} == {
+        "value": -0.12, "low": -0.18, "high": -0.06, "n": 0, "outcome": "fail"
+    }  # fmt: skip
+    assert changes["leading"]["difference"] == pytest.approx(-0.1)
+    assert changes["same_cohort"] is True
+    assert {(row["kind"], row["name"]) for row in changes["differences"]} >= {
+        ("File", "model.safetensors"),
+        ("Model card", "licence"),
+    }
+    text = document.html.split("What changed since the last version")[1].split("</section>")[0]
+    text = text.replace('<span class="unbroken">', "").replace("</span>", "")
+    assert "Version 0.9: −.120 (−.180 to −.060), fail (run 2). Now: −.220 (−.280 to −.160), fail." in text
+    assert "The value changed by −.100." in text
+    assert "model.safetensors" in text
+    assert read_pdf(document.pdf).pages == 1
+
+
+def test_a_difference_across_cohorts_is_said_to_be_one_of_cohorts_too() -> None:
+    document = changed(cohort="another")
+    assert document.data["changes"]["same_cohort"] is False
+    assert "The two audits were on different cohorts" in document.html
+
+
+def test_nothing_is_compared_across_protocols() -> None:
+    evidence = make_evidence("fail")
+    before, told = earlier_version(evidence)
+    before["protocol"]["digest"] = "f" * 64
+    audit = told["earlier_audits"][0]
+    audit |= {"evidence_digest": sha256_json(before), "protocol": audit["protocol"] | {"digest": "f" * 64}}
+    context = context_of(evidence, documents=(before,), **told)
+    document = REPORTS.get("committee_one_pager").build(evidence, context)
+    assert document.data["changes"]["leading"] is None
+    assert "was not audited by this protocol, so no value can be compared" in document.html
+
+
+def test_without_the_earlier_evidence_nothing_is_guessed() -> None:
+    document = changed(documents=False)
+    assert "no audit of both can be compared" in document.html
+    assert "−.120" not in document.html
+
+
+def test_a_first_version_says_so() -> None:
+    assert "No version of this system was registered before this one." in build(make_evidence("pass")).html

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 
 from core.errors import AuscultError, NotFoundError
 from governance.reports import wording
@@ -60,12 +61,16 @@ def test_the_drawing_library_is_not_loaded_before_a_report_is_drawn() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_both_reports_are_registered_and_publish_a_schema() -> None:
-    assert {"annex_iv", "committee_one_pager"} <= set(REPORTS.keys())
-    for kind in ("annex_iv", "committee_one_pager"):
-        assert schema_of(kind)["properties"]["kind"] == {"const": kind}
-    with pytest.raises(NotFoundError):
-        schema_of("horoscope")
+def test_every_report_is_registered_and_publishes_a_schema_that_is_whole() -> None:
+    kinds = {"annex_iv", "committee_one_pager", "dpia", "fria"}
+    assert kinds <= set(REPORTS.keys())
+    for kind in REPORTS.keys():  # noqa: SIM118 (a registry is no dictionary)
+        schema = schema_of(kind)
+        assert schema["properties"]["kind"] == {"const": kind}
+        assert {"head", "document", "requirement", "subject"} <= schema["$defs"].keys()
+    for name in ("horoscope", "outlined"):
+        with pytest.raises(NotFoundError):
+            schema_of(name)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +109,32 @@ def test_order_of_dates_is_of_moments_and_not_of_texts() -> None:
 
 def test_small_words() -> None:
     assert wording.join_words(["a", "b", "c"]) == "a, b and c"
-    assert wording.plural(1, "criterion", "criteria") == "1 criterion"
-    assert wording.plural(0, "study", "studies") == "0 studies"
+    assert wording.sized(1, 1) == "1 study of 1 patient"
+    assert wording.sized(1204, None) == "1,204 studies"
     assert wording.interval(0.1, None) == "—"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.5834, "0,583"), (-0.0519, "−0,052"), (1.0, "1,000"), (12.4, "12,400"), (None, "—")]
+)
+def test_german_numbers(value: float | None, text: str) -> None:
+    with translation.override("de"):
+        assert wording.number(value) == text
+
+
+def test_german_counts_and_dates() -> None:
+    with translation.override("de"):
+        assert wording.count(1204567) == "1.204.567"
+        assert wording.moment("2026-11-22T15:05:00+01:00") == "22.11.2026 14:05 UTC"
+        assert wording.day("2026-08-02") == "02.08.2026"
+        assert wording.shown(0.9113) == "0,9113"
+
+
+def test_values_of_fields_are_shown_for_readers() -> None:
+    assert wording.shown(True) == "yes"
+    assert wording.shown("2026-11-22") == "22 Nov 2026"
+    assert wording.shown("2026-11-22T15:05:00+01:00") == "22 Nov 2026 14:05 UTC"
+    assert wording.shown("2026-11 was wet") == "2026-11 was wet"
+    assert wording.shown([{"risk": "loss", "severity": 2}, {"risk": "bias"}]) == "risk: loss; severity: 2\nrisk: bias"
+    assert wording.shown(["a", "b"]) == "a, b"
+    assert wording.shown([]) == "not stated"
