@@ -18,9 +18,9 @@ def write_report(report_id: int) -> None:
 
 @shared_task(**RETRY)
 def build_bundle(bundle_id: int) -> None:
-    from governance import execution
+    from governance import execution_bundles
 
-    execution.build_bundle(bundle_id)
+    execution_bundles.build_bundle(bundle_id)
 
 
 @shared_task

@@ -84,15 +84,19 @@ def build_evidence(run: AuditRun, result: dict[str, Any]) -> dict[str, Any]:
 
 def result_digest(run: AuditRun, result: dict[str, Any]) -> str:
     """Digest of what was found by which rules on what: equal for equal work, whoever did it and however often."""
-    return sha256_json(
-        {
-            "version": run.version.digest,
-            "cohort": run.cohort.digest,
-            "protocol": run.protocol.digest,
-            "settings": run.settings,
-            "result": result,
-        }
+    return work_digest(
+        version=run.version.digest,
+        cohort=run.cohort.digest,
+        protocol=run.protocol.digest,
+        settings=run.settings,
+        result=result,
     )
+
+
+def work_digest(*, version: str, cohort: str, protocol: str, settings: dict[str, Any], result: dict[str, Any]) -> str:
+    """:func:`result_digest` of work that is known by its digests alone."""
+    work = {"version": version, "cohort": cohort, "protocol": protocol, "settings": settings, "result": result}
+    return sha256_json(work)
 
 
 def _execution(run: AuditRun, shards: list[Shard]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Runs a judged audit again, model and all, and says which of its numbers come out the same."""
+"""Runs a judged audit again, model and all, and says which of its numbers come out the same.
+
+The audit is one of this installation, or one that evidence from elsewhere tells of, whose model and cohort are here.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,19 @@ from functools import partial
 from typing import Any
 
 from core.digests import canonical_json
-from core.errors import ConflictError
+from core.errors import ConflictError, NotFoundError
 from evaluation.engine import Protocol as Rules
 from evaluation.engine import assess
 from evaluation.engine.protocol import Reproduction as Tolerances
 from evaluation.engine.runner import merge_all
 from evaluation.execution.devices import describe_device, determinism, device
 from evaluation.execution.environment import environment, full_environment
-from evaluation.execution.evidence import result_digest
+from evaluation.execution.evidence import work_digest
 from evaluation.execution.loading import inference_of, load_adapter
 from evaluation.execution.shards import predict_share, sketch_share
 from evaluation.models import AuditRun, RunStatus
 from models_registry.cohorts import open_cohort
+from models_registry.models import CohortVersion, ModelVersion
 from models_registry.services.versions import model_store
 
 KEYS = ("suite", "metric", "label", "attribute", "group")
@@ -87,6 +91,36 @@ class Reproduction:
         return {**asdict(self), "reproduced": self.reproduced, "counts": counts}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """An audit as it was judged: what to run again, by which rules, and what came out.
+
+    Attributes:
+        run: Its number where it was judged.
+        cohort, protocol: Their digests.
+        body: The protocol in canonical form.
+    """
+
+    run: int
+    version: ModelVersion
+    cohort: str
+    protocol: str
+    body: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    evidence: Mapping[str, Any]
+    result_digest: str
+
+    def digest_of(self, result: dict[str, Any]) -> str:
+        """What the digest of the result is, were this the result."""
+        return work_digest(
+            version=self.version.digest,
+            cohort=self.cohort,
+            protocol=self.protocol,
+            settings=dict(self.settings),
+            result=result,
+        )
+
+
 def reproduce(
     run_id: int, *, tolerance: float | None = None, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Reproduction:
@@ -102,28 +136,100 @@ def reproduce(
         DigestMismatchError: model, cohort or evidence in the store is not what was registered.
     """
     run = _judged(run_id)
-    store = model_store()
-    evidence = store.get_json(run.evidence_digest)
-    rules = Rules.from_dict(run.protocol.body)
-    settings = inference_of(run.version, run.settings | _precision(evidence))
-    reader = open_cohort(store.folder_path(run.cohort.digest))
-    adapter = load_adapter(run.version, settings)
-    sketches, before = [], 0
+    sealed = Sealed(
+        run=run.pk,
+        version=run.version,
+        cohort=run.cohort.digest,
+        body=run.protocol.body,
+        protocol=run.protocol.digest,
+        settings=run.settings,
+        evidence=model_store().get_json(run.evidence_digest),
+        result_digest=run.result_digest,
+    )
+    return _repeat(sealed, tolerance, progress)
+
+
+def reproduce_evidence(
+    evidence: Mapping[str, Any],
+    *,
+    tolerance: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Reproduction:
+    """Run the audit that evidence tells of again, on the model and the cohort with its digests. Writes nothing.
+
+    Args:
+        evidence: A whole evidence document; whoever gives it has checked where it comes from.
+        tolerance, progress: As for :func:`reproduce`.
+
+    Raises:
+        NotFoundError: the model or the cohort is not in this installation; the message says which, by digest.
+        DigestMismatchError: model or cohort in the store is not what was registered.
+    """
+    sealed = Sealed(
+        run=evidence["run"]["id"],
+        version=_version_here(evidence),
+        cohort=_cohort_here(evidence),
+        body=evidence["protocol"]["body"],
+        protocol=evidence["protocol"]["digest"],
+        settings=evidence["execution"]["settings"],
+        evidence=evidence,
+        result_digest=evidence["result_digest"],
+    )
+    return _repeat(sealed, tolerance, progress)
+
+
+def _version_here(evidence: Mapping[str, Any]) -> ModelVersion:
+    """The same files, registered here under whatever name, and run by the same adapter."""
+    told = evidence["version"]
+    rows = ModelVersion.objects.filter(digest=told["digest"]).select_related("system").order_by("-pk")
+    found = rows.filter(adapter=told["adapter"]).first()
+    if found is not None:
+        return found
+    name = f"{evidence['system']['name']} {told['label']}"
+    if rows.exists():
+        raise NotFoundError(
+            f"The model {name} is registered here, but not for the adapter '{told['adapter']}' that ran it then.",
+            remedy="Register it with that adapter.",
+        )
+    raise NotFoundError(
+        f"The model {name} is not in this installation: no version has the digest {told['digest']}.",
+        remedy="Get its files from the issuer and register them; equal files have an equal digest.",
+    )
+
+
+def _cohort_here(evidence: Mapping[str, Any]) -> str:
+    told = evidence["cohort"]
+    digest: str = told["digest"]
+    registered = CohortVersion.objects.filter(digest=digest).exists()
+    if not registered or not model_store().folder_path(digest).is_dir():
+        raise NotFoundError(
+            f"The cohort {told['name']} is not in this installation: none has the digest {digest}.",
+            remedy="It can be run again only where its patients' data are: ask the issuer, or import the same files.",
+        )
+    return digest
+
+
+def _repeat(sealed: Sealed, tolerance: float | None, progress: Callable[[int, int], None]) -> Reproduction:
+    rules = Rules.from_dict(sealed.body)
+    settings = inference_of(sealed.version, dict(sealed.settings) | _precision(sealed.evidence))
+    reader = open_cohort(model_store().folder_path(sealed.cohort))
+    adapter = load_adapter(sealed.version, settings)
+    sketches, before, total = [], 0, sum(part.n_studies for part in reader.shards)
     for part in reader.shards:
-        told = partial(_told, progress, before, run.n_studies)
+        told = partial(_told, progress, before, total)
         answers = predict_share(adapter, reader, part, batch_size=settings.batch_size, after_batch=told)
         sketches.append(sketch_share(rules, reader, part, answers))
         before += part.n_studies
-    then = evidence["result"]
+    then = sealed.evidence["result"]
     found = assess(rules, merge_all(sketches), with_advice=bool(then.get("advice")))
     result = json.loads(canonical_json(found.to_dict()))
     allowed = rules.reproduction if tolerance is None else Tolerances(tolerance=tolerance)
     return Reproduction(
-        run=run.pk,
-        identical=result_digest(run, result) == run.result_digest,
+        run=sealed.run,
+        identical=sealed.digest_of(result) == sealed.result_digest,
         measurements=tuple(_compared(then["measurements"], result["measurements"], allowed)),
         verdicts=tuple(_changed(_outcomes(then), _outcomes(result))),
-        environment=tuple(_changed(*_environments(evidence))),
+        environment=tuple(_changed(*_environments(sealed.evidence))),
         tolerance=allowed.tolerance,
         tolerances=dict(allowed.metrics),
     )

@@ -9,21 +9,20 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from .contents import Bundle, Findings, entries_of
 from .layout import (
-    CENTRAL,
+    ADDED,
     EVIDENCE,
     HEAD,
     HEAD_TYPE,
     KEY,
-    LOCAL,
     MANIFEST,
     MAX_FILES,
+    OPTIONAL_NAME,
     PROOFS,
     PROTOCOL,
     REQUIRED,
@@ -31,14 +30,13 @@ from .layout import (
     SAFE_NAME,
     STATEMENT,
     STATEMENT_TYPE,
+    TIMESTAMP,
+    UNLISTED,
     Mismatch,
     Problem,
     canonical,
-    canonical_zip,
     key_id,
-    load_key,
     pre_authentication_encoding,
-    read_zip,
     root_from_path,
     seal_form,
     sha256,
@@ -46,69 +44,17 @@ from .layout import (
 )
 
 
-class Bundle:
-    """The bytes of a bundle and its files."""
-
-    def __init__(self, raw: bytes, trust: Sequence[str]) -> None:
-        self.raw = raw
-        self.trust = frozenset(item.lower() for item in trust)
-        self.entries = read_zip(raw)
-        self.files = dict(self.entries)
-        self.reading = "the zip file"
-
-    def data(self, name: str) -> bytes:
-        self.reading = name
-        if name not in self.files:
-            raise Mismatch(name, "is missing")
-        return self.files[name]
-
-    def json(self, name: str) -> Any:
-        return json.loads(self.data(name))
-
-    def payload(self, name: str) -> Any:
-        """The JSON inside a DSSE envelope."""
-        return json.loads(base64.b64decode(self.json(name)["payload"], validate=True))
-
-    def key(self) -> Ed25519PublicKey:
-        return load_key(self.data(KEY), KEY)
-
-    def ledger(self) -> list[dict[str, Any]]:
-        """The bodies of the ledger entries."""
-        return [json.loads(proof["entry"]) for proof in self.json(PROOFS)["proofs"]]
-
-
-Findings = Iterator[Problem]
-
-
 def check_container(bundle: Bundle) -> Findings:
     if len(bundle.entries) > MAX_FILES:
         raise Mismatch("the zip file", f"holds more than {MAX_FILES} files")
-    expected = canonical_zip(bundle.entries)
-    if expected == bundle.raw:
-        return
-    low, high = 0, min(len(expected), len(bundle.raw))
-    while low < high:  # The longest common beginning, by halves.
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if expected[:middle] == bundle.raw[:middle] else (low, middle - 1)
-    yield Problem(
-        file=_owner(bundle.entries, low),
-        message=f"its zip record differs from the canonical form at byte {low}",
-    )
-
-
-def _owner(entries: list[tuple[str, bytes]], position: int) -> str:
-    """The file to whose header, data or directory record a byte of the canonical zip belongs."""
-    at = 0
-    for fixed, with_data in ((LOCAL.size, True), (CENTRAL.size, False)):
-        for name, data in entries:
-            at += fixed + len(name) + (len(data) if with_data else 0)
-            if position < at:
-                return name
-    return "the zip file"
+    found = bundle.first_difference()
+    if found is not None:
+        file, place = found
+        yield Problem(file=file, message=f"its zip record differs from the canonical form at byte {place}")
 
 
 def check_names(bundle: Bundle) -> Findings:
-    names = [name for name, _ in bundle.entries]
+    names = [entry.name for entry in bundle.entries]
     for name, times in sorted(Counter(names).items()):
         if not SAFE_NAME.fullmatch(name):
             yield Problem(file=ascii(name), message="is not a safe file name: it could be written outside the folder")
@@ -118,18 +64,30 @@ def check_names(bundle: Bundle) -> Findings:
         yield Problem(file=name, message="is missing")
     if names != sorted(names):
         yield Problem(file="the zip file", message="its files are not in the order of their names")
+    if bundle.layout() > 1:
+        yield from _names_since_2(set(names))
+
+
+def _names_since_2(names: set[str]) -> Findings:
+    for name in sorted(ADDED - names):
+        yield Problem(file=name, message="is missing")
+    for name in sorted(names - REQUIRED - ADDED):
+        if not OPTIONAL_NAME.fullmatch(name):
+            yield Problem(file=ascii(name).strip("'"), message="is none of the files that a bundle has")
 
 
 def check_manifest(bundle: Bundle) -> Findings:
     listed = bundle.json(MANIFEST)["files"]
-    present = set(bundle.files) - {MANIFEST, STATEMENT}
+    present = bundle.sums.keys() - UNLISTED
     for name in sorted(present | set(listed)):
         if name not in listed:
             yield Problem(file=ascii(name).strip("'"), message="is not in the manifest: it was added")
         elif name not in present:
             yield Problem(file=name, message="is in the manifest but missing")
-        elif {"sha256": sha256(bundle.files[name]), "size": len(bundle.files[name])} != listed[name]:
+        elif {"sha256": bundle.sums[name].sha256, "size": bundle.sums[name].size} != listed[name]:
             yield Problem(file=name, message="was changed: its size or SHA-256 is not what the manifest says")
+    if bundle.has(TIMESTAMP) and not bundle.promises_timestamp():
+        yield Problem(file=TIMESTAMP, message="is not in the manifest: it was added")
 
 
 def check_statement_signature(bundle: Bundle) -> Findings:
@@ -184,17 +142,6 @@ def check_inclusion(bundle: Bundle) -> Findings:
         seen.add(index)
 
 
-def _entries(bundle: Bundle, act: str, *, actor: str | None = None, **payload: Any) -> list[dict[str, Any]]:
-    """The ledger entries of an act, by this person, that say at least this."""
-    return [
-        entry
-        for entry in bundle.ledger()
-        if entry["act"] == act
-        and actor in (None, entry["actor"])
-        and all(entry["payload"].get(name) == value for name, value in payload.items())
-    ]
-
-
 def check_evidence(bundle: Bundle) -> Findings:
     evidence, digest = bundle.json(EVIDENCE), sha256(bundle.data(EVIDENCE))
     model, run, result = evidence["version"], evidence["run"], evidence["result_digest"]
@@ -211,7 +158,7 @@ def check_evidence(bundle: Bundle) -> Findings:
         ("run.judged", None, {"evidence": digest, "result": result, "outcome": outcome}),
     )
     for act, actor, payload in wanted:
-        if not _entries(bundle, act, actor=actor, **payload):
+        if not entries_of(bundle, act, actor=actor, **payload):
             yield Problem(file=PROOFS, message=f"the ledger has no entry '{act}' that fits evidence.json")
 
 
@@ -220,7 +167,7 @@ def check_protocol(bundle: Bundle) -> Findings:
     if body != evidence["body"] or sha256(canonical(body)) != evidence["digest"]:
         yield Problem(file=PROTOCOL, message="is not the protocol that evidence.json was judged by")
     for act, person in (("protocol.locked", "locked_by"), ("protocol.approved", "approved_by")):
-        if not _entries(bundle, act, actor=evidence[person], digest=evidence["digest"]):
+        if not entries_of(bundle, act, actor=evidence[person], digest=evidence["digest"]):
             yield Problem(file=PROOFS, message=f"the ledger has no entry '{act}' that fits evidence.json")
 
 
@@ -266,36 +213,10 @@ def _review_ledger(bundle: Bundle, review: dict[str, Any], bound: dict[str, str]
         rationale = sha256(vote["rationale"].encode())
         wanted.append(("vote.cast", vote["voter"], about | {"choice": vote["choice"], "rationale_sha256": rationale}))
     for act, actor, payload in wanted:
-        if len(_entries(bundle, act, actor=actor, **payload)) != 1:
+        if len(entries_of(bundle, act, actor=actor, **payload)) != 1:
             yield Problem(
                 file=REVIEW,
                 message=f"the ledger has not exactly one entry '{act}' by {actor or 'anybody'} that fits",
             )
-    if len(_entries(bundle, "vote.cast", review=review["id"])) != len(review["votes"]):
+    if len(entries_of(bundle, "vote.cast", review=review["id"])) != len(review["votes"]):
         yield Problem(file=REVIEW, message="the ledger has other votes than these")
-
-
-def check_reports(bundle: Bundle) -> Findings:
-    evidence = sha256(bundle.data(EVIDENCE))
-    documents = [name for name in bundle.files if name.startswith("reports/")]
-    for stem in sorted({name.rpartition(".")[0] for name in documents}):
-        data, pdf = bundle.data(f"{stem}.json"), bundle.data(f"{stem}.pdf")
-        if bundle.json(f"{stem}.json")["subject"]["evidence_digest"] != evidence:
-            yield Problem(file=f"{stem}.json", message="was written from other evidence")
-        if not _entries(bundle, "report.issued", evidence=evidence, json=sha256(data), pdf=sha256(pdf)):
-            yield Problem(file=f"{stem}.pdf", message="the ledger has no entry 'report.issued' for this report")
-
-
-CHECKS: tuple[tuple[str, Callable[[Bundle], Findings]], ...] = (
-    ("The zip is in its one canonical form, byte for byte", check_container),
-    ("File names are safe, single and complete", check_names),
-    ("Every file has the size and SHA-256 of the manifest, and none was added", check_manifest),
-    ("The statement is signed by the key in key.pem", check_statement_signature),
-    ("The statement names this manifest, model, cohort and result", check_statement),
-    ("The head of the ledger is signed by the same key", check_head_signature),
-    ("Every ledger entry is in the ledger with that head", check_inclusion),
-    ("The evidence is whole and is what was judged", check_evidence),
-    ("The protocol was locked and approved, and is the one that judged", check_protocol),
-    ("The votes give the decision, by people who had no part in the audit", check_review),
-    ("The reports were issued from this evidence", check_reports),
-)

@@ -1,4 +1,4 @@
-"""How a bundle is laid out: its files, its one zip form, its signatures, its statement, its ledger proofs.
+"""How a bundle is laid out: its files, its signatures, its statement, its ledger proofs.
 
 Builder and verifier share this page. Standard library and ``cryptography`` only: the verifier stands alone.
 """
@@ -9,9 +9,7 @@ import base64
 import hashlib
 import json
 import re
-import struct
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,23 +17,32 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = (1 << 32) - 1
+"""Sizes and places in the zip have 32 bits: what needs more is no bundle."""
 MAX_FILES = 10_000
+MAX_READ = 1 << 29
+"""Bytes of files that are read into memory to be understood, all together; the others are only hashed."""
 MANIFEST, STATEMENT, KEY = "manifest.json", "statement.dsse.json", "key.pem"
 EVIDENCE, PROTOCOL, REVIEW = "evidence.json", "protocol.json", "review.json"
 HEAD, PROOFS = "ledger/head.json", "ledger/proofs.json"
+DOSSIER, STATUS, MODEL_BOM = "dossier.json", "status.json", "model.cdx.json"
+TIMESTAMP = "timestamp.tsr"
+UNLISTED = frozenset({MANIFEST, STATEMENT, TIMESTAMP})
+"""What the manifest does not list: itself, what is signed over it, and the time-stamp over that signature."""
 REQUIRED = frozenset(
     {"README.txt", "protocol.yaml", MANIFEST, STATEMENT, KEY, EVIDENCE, PROTOCOL, REVIEW, HEAD, PROOFS}
 )
+ADDED = frozenset({DOSSIER, STATUS, MODEL_BOM})
+"""What every bundle has besides since layout 2."""
+LAYOUTS = {"auscult/bundle/1": 1, "auscult/bundle/2": 2}
+REPORT_FORMS = ("pdf", "json", "html", "docx")
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 HEAD_TYPE = "application/vnd.auscult.tree-head+json"
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 RESULTS = {"pass": "PASSED", "insufficient": "WARNED", "fail": "FAILED"}
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
-LOCAL = struct.Struct("<4s5H3L2H")
-CENTRAL = struct.Struct("<4s6H3L5H2L")
-END = struct.Struct("<4s4H2LH")
-DATE_1980 = 0x21
+OPTIONAL_NAME = re.compile(rf"timestamp\.tsr|reports/[^/]+\.({'|'.join(REPORT_FORMS)})|attachments/.+")
+HELD_NAME = re.compile(r"[^/]+\.(json|pem|tsr)|ledger/[^/]+\.json|reports/[^/]+\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,31 +88,6 @@ def load_key(pem: bytes, file: str) -> Ed25519PublicKey:
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     """The bytes that a DSSE signature covers."""
     return b"DSSEv1 %d %b %d %b" % (len(payload_type.encode()), payload_type.encode(), len(payload), payload)
-
-
-def canonical_zip(files: Iterable[tuple[str, bytes]]) -> bytes:
-    """The one zip of these files: stored, no extra fields, 1980-01-01, mode 644, in the order given."""
-    body, directory, count = bytearray(), bytearray(), 0
-    for name, data in files:
-        raw, offset = name.encode("latin-1"), len(body)
-        common = (0, 0, 0, DATE_1980, zlib.crc32(data), len(data), len(data), len(raw), 0)
-        body += LOCAL.pack(b"PK\3\4", 10, *common) + raw + data
-        directory += CENTRAL.pack(b"PK\1\2", 3 << 8 | 10, 10, *common, 0, 0, 0, 0o100644 << 16, offset) + raw
-        count += 1
-    return bytes(body + directory + END.pack(b"PK\5\6", 0, 0, count, count, len(directory), len(body), 0))
-
-
-def read_zip(raw: bytes) -> list[tuple[str, bytes]]:
-    """Every entry from the front, taken as it lies there: nothing is unpacked, so nothing can swell."""
-    entries: list[tuple[str, bytes]] = []
-    at = 0
-    while raw[at : at + 4] == b"PK\3\4" and at + LOCAL.size <= len(raw) and len(entries) <= MAX_FILES:
-        *_, size, _, name_length, extra_length = LOCAL.unpack_from(raw, at)
-        name = raw[at + LOCAL.size : at + LOCAL.size + name_length].decode("latin-1")
-        begin = at + LOCAL.size + name_length + extra_length
-        entries.append((name, raw[begin : begin + size]))
-        at = begin + size
-    return entries
 
 
 def seal_form(payload_type: str, payload: bytes, keyid: str, signature: bytes) -> dict[str, Any]:

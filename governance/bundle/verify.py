@@ -1,6 +1,6 @@
 """Verifies a bundle offline: ``python verify.py BUNDLE.zip [--trust KEY.pem|FINGERPRINT] [--json]``.
 
-With ``layout.py`` and ``checks.py`` beside it this stands alone: it needs Python 3.11 and the package
+With the files of this folder beside it (all but ``build.py``) this stands alone: it needs Python 3.11 and the package
 ``cryptography``, nothing of Auscult, no network and no database, so that whoever receives a bundle can read
 every line of what checks it. Exit status: 0 when every check passed, 1 when one failed (the file is named), 3
 when there is nothing that could be checked.
@@ -13,20 +13,91 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import mmap
+import os
 import re
 import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
-if not __package__:  # Run as a file: make the folder it lies in the package, wherever that was copied to.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    __package__ = Path(__file__).resolve().parent.name
+if not __package__:  # Run as a file: the folder it lies in is the package, wherever that was copied to.
+    __package__ = "auscult_bundle"
+    sys.modules[__package__] = ModuleType(__package__)
+    sys.modules[__package__].__path__ = [str(Path(__file__).resolve().parent)]
 
-from .checks import CHECKS, Bundle, Findings, check_trust
-from .layout import EVIDENCE, MAX_BYTES, REVIEW, Mismatch, Problem, key_id, load_key
+from .checks import (
+    check_container,
+    check_evidence,
+    check_head_signature,
+    check_inclusion,
+    check_manifest,
+    check_names,
+    check_protocol,
+    check_review,
+    check_statement,
+    check_statement_signature,
+    check_trust,
+)
+from .container import Forget
+from .contents import Bundle, Findings
+from .documents import (
+    check_bom,
+    check_dossier,
+    check_reports,
+    check_status,
+    check_timestamp,
+    has,
+    has_timestamp,
+    stamp_of,
+)
+from .layout import (
+    DOSSIER,
+    EVIDENCE,
+    MAX_BYTES,
+    MODEL_BOM,
+    REVIEW,
+    STATUS,
+    TIMESTAMP,
+    Mismatch,
+    Problem,
+    key_id,
+    load_key,
+)
+from .stamps import Stamp
+
+T = TypeVar("T")
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error)
+"""What reading something that is laid out in another way ends in."""
+FINGERPRINT = re.compile("[0-9a-fA-F]{64}")
+
+
+def always(bundle: Bundle) -> bool:
+    return True
+
+
+CHECKS: tuple[tuple[str, Callable[[Bundle], Findings], Callable[[Bundle], bool]], ...] = (
+    ("The zip is in its one canonical form, byte for byte", check_container, always),
+    ("File names are safe, single and complete", check_names, always),
+    ("Every file has the size and SHA-256 of the manifest, and none was added", check_manifest, always),
+    ("The statement is signed by the key in key.pem", check_statement_signature, always),
+    ("The statement names this manifest, model, cohort and result", check_statement, always),
+    ("The head of the ledger is signed by the same key", check_head_signature, always),
+    ("Every ledger entry is in the ledger with that head", check_inclusion, always),
+    ("The evidence is whole and is what was judged", check_evidence, always),
+    ("The protocol was locked and approved, and is the one that judged", check_protocol, always),
+    ("The votes give the decision, by people who had no part in the audit", check_review, always),
+    ("The dossier is about this version, audit and decision, and stands in the ledger", check_dossier, has(DOSSIER)),
+    ("The requirement status was judged from this dossier and evidence", check_status, has(STATUS)),
+    ("The ML-BOM names this model and each of its files", check_bom, has(MODEL_BOM)),
+    ("The reports were issued from this evidence, or from none about this version", check_reports, always),
+    ("The time-stamp is over this statement, signed by the certificate inside it", check_timestamp, has_timestamp),
+    ("The key is one that you trust", check_trust, lambda bundle: bool(bundle.trust)),
+)
+"""Title, check, and whether a bundle has what is checked."""
 
 
 class UnreadableError(Exception):
@@ -47,12 +118,23 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result. ``trusted`` is None when no key was given to compare the bundle's key with."""
+    """The result.
+
+    Attributes:
+        checks: Those that were made: none about what this bundle does not have and need not have.
+        trusted: None when no key was given to compare the bundle's key with.
+        layout: Number of the bundle's layout; None where its manifest cannot be read.
+        stamp: The time-stamp, if there is one and it holds.
+        tsa_trusted: None when no authority was given to compare that of the time-stamp with.
+    """
 
     checks: tuple[Check, ...]
     key_id: str
     trusted: bool | None
     summary: str
+    layout: int | None = None
+    stamp: Stamp | None = None
+    tsa_trusted: bool | None = None
 
     @property
     def ok(self) -> bool:
@@ -70,48 +152,70 @@ class Verification:
         ]
         return {
             "ok": self.ok,
+            "layout": self.layout,
             "key_id": self.key_id,
             "trusted": self.trusted,
+            "timestamp": vars(self.stamp) | {"time": self.stamp.time.isoformat()} if self.stamp else None,
+            "tsa_trusted": self.tsa_trusted,
             "summary": self.summary,
             "files": self.files,
             "checks": checks,
         }
 
 
-def verify_bytes(raw: bytes, *, trust: Sequence[str] = ()) -> Verification:
+def verify_bytes(raw: bytes | memoryview, *, trust: Sequence[str] = (), trust_tsa: Sequence[str] = ()) -> Verification:
     """Check a bundle held in memory.
 
     Args:
         trust: Fingerprints of keys (64 hexadecimal digits). When given, the bundle's key must be one of them.
+        trust_tsa: Fingerprints of certificates of time-stamping authorities. When given, there must be a time-stamp,
+            and by one of them.
     """
-    bundle = Bundle(raw, trust)
-    wanted = [*CHECKS, ("The key is one that you trust", check_trust)] if trust else list(CHECKS)
-    checks = tuple(_run(title, check, bundle) for title, check in wanted)
-    try:
-        fingerprint = key_id(bundle.key())
-    except Mismatch:
-        fingerprint = ""
-    summary = _summary(bundle) if all(check.ok for check in checks) else ""
+    return _verify(Bundle(memoryview(raw), trust=trust, trust_tsa=trust_tsa, forget=lambda begin, end: None))
+
+
+def _verify(bundle: Bundle) -> Verification:
+    ran = (_run(title, check, there, bundle) for title, check, there in CHECKS)
+    checks = tuple(check for check in ran if check is not None)
+    fingerprint, stamp = _told(lambda: key_id(bundle.key())) or "", None
+    if bundle.has(TIMESTAMP):
+        stamp = _told(lambda: stamp_of(bundle))
     return Verification(
         checks=checks,
         key_id=fingerprint,
-        trusted=fingerprint in bundle.trust if trust else None,
-        summary=summary,
+        trusted=fingerprint in bundle.trust if bundle.trust else None,
+        summary=_summary(bundle) if all(check.ok for check in checks) else "",
+        layout=_told(bundle.layout),
+        stamp=stamp,
+        tsa_trusted=stamp is not None and stamp.certificate in bundle.trust_tsa if bundle.trust_tsa else None,
     )
 
 
-def _run(title: str, check: Callable[[Bundle], Findings], bundle: Bundle) -> Check:
+def _run(
+    title: str, check: Callable[[Bundle], Findings], there: Callable[[Bundle], bool], bundle: Bundle
+) -> Check | None:
+    """The check, made; None where the bundle has not what it is about."""
     problems: list[Problem] = []
     try:
+        if not there(bundle):
+            return None
         for problem in check(bundle):
             problems.append(problem)  # One by one: what was found before an exception counts.
     except Mismatch as found:
         problems.append(found.problem)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error) as error:
+    except MALFORMED as error:
         problems.append(
             Problem(file=bundle.reading, message=f"is not laid out as it should be ({type(error).__name__})")
         )
     return Check(title=title, problems=tuple(problems))
+
+
+def _told(ask: Callable[[], T]) -> T | None:
+    """What a damaged bundle tells, None where that cannot be read: a check has said so."""
+    try:
+        return ask()
+    except (Mismatch, *MALFORMED):
+        return None
 
 
 def _summary(bundle: Bundle) -> str:
@@ -121,22 +225,51 @@ def _summary(bundle: Bundle) -> str:
     return f"{what}: evidence {evidence['result']['outcome']}, {review['decision']} with {votes} votes."
 
 
-def verify_bundle(path: Path, *, trust: Sequence[str] = ()) -> Verification:
-    """Check a bundle on disk.
+def verify_bundle(path: Path, *, trust: Sequence[str] = (), trust_tsa: Sequence[str] = ()) -> Verification:
+    """Check a bundle on disk. It is read where it lies: what it takes of memory does not grow with its attachments.
 
     Raises:
-        UnreadableError: there is no such file, it cannot be read, is larger than 1 GiB, or is no zip file.
+        UnreadableError: there is no such file, it cannot be read, is larger than 4 GiB, or is no zip file.
     """
+    return _verify(_opened(path, trust, trust_tsa))
+
+
+def verified_evidence(path: Path, *, trust: Sequence[str] = ()) -> tuple[Verification, dict[str, Any] | None]:
+    """Check a bundle on disk, and give its evidence if every check passed: the very bytes that were checked.
+
+    Raises:
+        UnreadableError: as for :func:`verify_bundle`.
+    """
+    bundle = _opened(path, trust, ())
+    result = _verify(bundle)
+    return result, bundle.json(EVIDENCE) if result.ok else None
+
+
+def _opened(path: Path, trust: Sequence[str], trust_tsa: Sequence[str]) -> Bundle:
     try:
         with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UnreadableError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(raw) > MAX_BYTES:
-        raise UnreadableError(f"{path} is larger than {MAX_BYTES >> 20} MiB; no bundle is.")
-    if raw[:4] != b"PK\3\4" and b"PK\5\6" not in raw[-65_557:]:
+            size = os.fstat(stream.fileno()).st_size
+            if size > MAX_BYTES:
+                raise UnreadableError(f"{path} is larger than {(MAX_BYTES + 1) >> 20} MiB; no bundle is.")
+            if size == 0:
+                raise UnreadableError(f"{path} is not a zip file.")
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from error
+    if mapped[:4] != b"PK\3\4" and mapped.rfind(b"PK\5\6", max(0, size - 65_557)) < 0:
         raise UnreadableError(f"{path} is not a zip file.")
-    return verify_bytes(raw, trust=trust)
+    return Bundle(memoryview(mapped), trust=trust, trust_tsa=trust_tsa, forget=_forgetting(mapped))
+
+
+def _forgetting(mapped: mmap.mmap) -> Forget:
+    """Lets go of the whole pages of a range; those that are needed again are read again."""
+
+    def forget(begin: int, end: int) -> None:
+        first, last = -(-begin // mmap.PAGESIZE), end // mmap.PAGESIZE
+        if last > first and hasattr(mapped, "madvise"):  # Not on every system.
+            mapped.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)
+
+    return forget
 
 
 def trusted_fingerprint(text: str) -> str:
@@ -145,7 +278,7 @@ def trusted_fingerprint(text: str) -> str:
     Raises:
         UnreadableError: neither 64 hexadecimal digits nor a file with an Ed25519 public key.
     """
-    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
+    if FINGERPRINT.fullmatch(text):
         return text.lower()
     try:
         return key_id(load_key(Path(text).read_bytes(), text))
@@ -155,6 +288,18 @@ def trusted_fingerprint(text: str) -> str:
         ) from error
     except Mismatch as error:
         raise UnreadableError(f"--trust {text} {error}.") from error
+
+
+def authority_fingerprint(text: str) -> str:
+    """The fingerprint that ``--trust-tsa`` means, with or without colons.
+
+    Raises:
+        UnreadableError: not 64 hexadecimal digits.
+    """
+    plain = text.replace(":", "").lower()
+    if not FINGERPRINT.fullmatch(plain):
+        raise UnreadableError(f"--trust-tsa {text} is no fingerprint of 64 digits.")
+    return plain
 
 
 def render(result: Verification) -> str:
@@ -168,7 +313,18 @@ def render(result: Verification) -> str:
     if result.trusted is None:
         lines.append("No key was given with --trust: this shows only that nothing changed since its holder")
         lines.append("signed it, not who that is. Compare the fingerprint with the one the issuer has told you.")
+    lines += _about_the_time(result)
     return "\n".join(printable(line) for line in lines)
+
+
+def _about_the_time(result: Verification) -> list[str]:
+    if result.stamp is None:
+        return []
+    lines = [f"Time-stamp: {result.stamp.time.isoformat()} by {result.stamp.authority}"]
+    lines.append(f"Its certificate (SHA-256): {result.stamp.certificate}")
+    if result.tsa_trusted is None:
+        lines.append("No authority was given with --trust-tsa: whether this one is to be trusted is yours to find out.")
+    return lines
 
 
 def printable(line: str) -> str:
@@ -176,10 +332,11 @@ def printable(line: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
-def run(path: Path, *, trust: Sequence[str], as_json: bool) -> tuple[str, int]:
+def run(path: Path, *, trust: Sequence[str], trust_tsa: Sequence[str] = (), as_json: bool) -> tuple[str, int]:
     """What to print and the exit status: the body of both command lines."""
     try:
-        result = verify_bundle(path, trust=[trusted_fingerprint(item) for item in trust])
+        keys = [trusted_fingerprint(item) for item in trust]
+        result = verify_bundle(path, trust=keys, trust_tsa=[authority_fingerprint(item) for item in trust_tsa])
     except UnreadableError as error:
         text = json.dumps({"ok": False, "error": str(error)}) if as_json else f"CANNOT READ  {error}"
         return text, 3
@@ -191,9 +348,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Verify a signed bundle offline.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--trust", action="append", default=[], metavar="KEY.pem|FINGERPRINT")
+    parser.add_argument("--trust-tsa", action="append", default=[], metavar="FINGERPRINT")
     parser.add_argument("--json", action="store_true", dest="as_json")
     given = parser.parse_args(arguments)
-    text, status = run(given.bundle, trust=given.trust, as_json=given.as_json)
+    text, status = run(given.bundle, trust=given.trust, trust_tsa=given.trust_tsa, as_json=given.as_json)
     if isinstance(sys.stdout, io.TextIOWrapper):  # A terminal may lack the letters of a name.
         sys.stdout.reconfigure(errors="backslashreplace")
     print(text)

@@ -16,7 +16,7 @@ from core.digests import manifest_digest, sha256_bytes, sha256_json
 from core.models import Role, RoleGrant, User
 from core.store import Store
 from evaluation.models import AuditRun, Protocol, RunStatus
-from governance import execution
+from governance import execution, execution_bundles
 from governance.bundle.build import BundleContent, build_bundle
 from governance.bundle.verify import verify_bytes
 from governance.models import Bundle, Review
@@ -155,6 +155,7 @@ def make_run(people: SimpleNamespace, home: Path, *, outcome: str = "pass", labe
         spec_digest=sha256_bytes(label.encode()),
         settings={"batch_size": 64},
         status=RunStatus.DONE,
+        finished_at=timezone.now(),
         outcome=outcome,
         n_studies=500,
         version_submitted_by=people.elena,
@@ -175,15 +176,24 @@ def make_run(people: SimpleNamespace, home: Path, *, outcome: str = "pass", labe
 class PlainReport:
     """A report kind that needs no page layout."""
 
+    key = "plain"
     title = "Plain report"
+    needs_run = False
+    editable = True
 
-    def build(self, evidence: dict[str, Any], context: ReportContext) -> ReportDocument:
-        decision = context.review.status if context.review else None
-        subject = {"evidence_digest": sha256_json(evidence)}
-        data = {"subject": subject, "decision": decision, "size": context.ledger_size}
+    def build(self, evidence: dict[str, Any] | None, context: ReportContext) -> ReportDocument:
+        dossier = context.dossier
+        subject = {
+            "evidence_digest": sha256_json(evidence) if evidence else None,
+            "dossier_digest": sha256_json(dossier),
+            "version": {"digest": dossier["version"]["digest"]},
+        }
+        decisions = [review["status"] for review in dossier["reviews"]]
+        data = {"subject": subject, "decisions": decisions, "size": dossier["ledger"]["size"]}
         return ReportDocument(
-            kind="plain", title=self.title, data=data, html="<p>", pdf=b"%PDF-1.7 plain", counts={"complete": 3}
-        )
+            kind="plain", title=self.title, data=data, html="<p>", pdf=b"%PDF-1.7 plain", docx=b"PK plain",
+            counts={"complete": 3},
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -223,6 +233,7 @@ def plain_report(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PlainReport]]
     monkeypatch.setattr(REPORTS, "_members", {"plain": PlainReport()})
     monkeypatch.setattr(REPORTS, "_sources", {"plain": "tests"})
     monkeypatch.setattr(REPORTS, "_scanned", True)
+    monkeypatch.setattr(execution, "sign_pdf", lambda pdf, **_: pdf)  # Its PDF is none that could be signed.
     yield PlainReport
 
 
@@ -230,8 +241,8 @@ def plain_report(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PlainReport]]
 def content(decided: Callable[..., Review], people: SimpleNamespace, plain_report: Any) -> BundleContent:
     """What goes into the bundle of an approved version with one report."""
     review = decided()
-    execution.write_report(request_report(kind="plain", run=review.run, by=people.amir).pk)
-    return execution.gather(review)
+    execution.write_report(request_report(kind="plain", version=review.version, run=review.run, by=people.amir).pk)
+    return execution_bundles.gather(request_bundle(review=review, by=people.clara))
 
 
 @pytest.fixture
@@ -246,8 +257,8 @@ def raw(content: BundleContent) -> bytes:
 def bundle(decided: Callable[..., Review], people: SimpleNamespace, plain_report: Any) -> Bundle:
     """An issued bundle with one report."""
     review = decided()
-    execution.write_report(request_report(kind="plain", run=review.run, by=people.amir).pk)
+    execution.write_report(request_report(kind="plain", version=review.version, run=review.run, by=people.amir).pk)
     bundle = request_bundle(review=review, by=people.clara)
-    execution.build_bundle(bundle.pk)
+    execution_bundles.build_bundle(bundle.pk)
     bundle.refresh_from_db()
     return bundle

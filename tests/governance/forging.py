@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from governance.bundle.build import sign
-from governance.bundle.layout import HEAD_TYPE, STATEMENT_TYPE, canonical, canonical_zip, statement_body
+from governance.bundle.container import canonical_zip
+from governance.bundle.layout import HEAD_TYPE, STATEMENT_TYPE, UNLISTED, canonical, statement_body
 from governance.bundle.verify import verify_bytes
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -30,9 +31,10 @@ def resealed(files: dict[str, bytes], *, key: Ed25519PrivateKey = KEY) -> bytes:
     files = dict(files)
     head = base64.b64decode(json.loads(files["ledger/head.json"])["payload"])
     files["ledger/head.json"] = sign(HEAD_TYPE, head, key)
-    covered = {name: data for name, data in files.items() if name not in ("manifest.json", "statement.dsse.json")}
+    files.pop("timestamp.tsr", None)
+    covered = {name: data for name, data in files.items() if name not in UNLISTED}
     listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in covered.items()}
-    files["manifest.json"] = canonical({"schema": "auscult/bundle/1", "files": listed})
+    files["manifest.json"] = canonical({"schema": json.loads(files["manifest.json"])["schema"], "files": listed})
     statement = statement_body(
         json.loads(files["evidence.json"]),
         manifest=hashlib.sha256(files["manifest.json"]).hexdigest(),

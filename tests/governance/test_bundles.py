@@ -24,7 +24,7 @@ from core.errors import AuscultError, ConflictError, DeniedError, NotFoundError
 from core.models import LedgerEntry
 from core.store import Store
 from evaluation.models import AuditRun
-from governance import execution, selectors
+from governance import execution, execution_bundles, selectors
 from governance.bundle.layout import key_id
 from governance.bundle.verify import verify_bundle
 from governance.models import Bundle, Report, Review
@@ -45,7 +45,7 @@ def contents(bundle: Bundle) -> dict[str, bytes]:
 
 def test_a_report_is_issued_once_from_the_evidence(decided: Made, people: SimpleNamespace, home: Path) -> None:
     review = decided("fail", "reject")
-    report = request_report(kind="plain", run=review.run, by=people.amir)
+    report = request_report(kind="plain", version=review.version, run=review.run, by=people.amir)
     for _ in range(2):  # Tasks may be delivered twice.
         execution.write_report(report.pk)
     report.refresh_from_db()
@@ -53,10 +53,10 @@ def test_a_report_is_issued_once_from_the_evidence(decided: Made, people: Simple
     assert (report.status, report.counts, report.error) == (Report.Status.ISSUED, {"complete": 3}, "")
     assert store.get_bytes(report.pdf_digest) == b"%PDF-1.7 plain"
     data = store.get_json(report.json_digest)
-    assert (data["subject"]["evidence_digest"], data["decision"]) == (review.evidence_digest, "rejected")
+    assert (data["subject"]["evidence_digest"], data["decisions"]) == (review.evidence_digest, ["rejected"])
     issued = LedgerEntry.objects.get(act="report.issued")
     asked = LedgerEntry.objects.get(act="report.requested")
-    assert data["size"] == asked.index + 1
+    assert data["size"] == asked.index
     assert json.loads(issued.body)["payload"]["pdf"] == report.pdf_digest
 
 
@@ -64,16 +64,15 @@ def test_a_report_speaks_of_when_it_was_asked_for(people: SimpleNamespace, audit
     """Votes that came after the request are not in it, so writing it again gives the same."""
     review = open_review(run=audited(), by=people.clara)
     cast_vote(review=review, choice="approve", rationale="Fine.", by=people.mina)
-    report = request_report(kind="plain", run=review.run, by=people.amir)
-    before = execution._context(report)
+    report = request_report(kind="plain", version=review.version, run=review.run, by=people.amir)
     cast_vote(review=review, choice="approve", rationale="Fine.", by=people.tom)
-    assert execution._context(report) == before
-    assert before.review is not None
-    assert ([vote.voter for vote in before.review.votes], before.review.status) == (["mina"], "open")
-    assert before.review.excluded == ("elena", "amir", "clara")
-    later = execution._context(request_report(kind="plain", run=review.run, by=people.amir))
-    assert later.review is not None
-    assert (later.review.status, len(later.review.votes)) == ("approved", 2)
+    execution.write_report(report.pk)
+    report.refresh_from_db()
+    store = Store(home / "store")
+    (known,) = store.get_json(report.dossier_digest)["reviews"]
+    assert ([vote["voter"] for vote in known["votes"]], known["status"]) == (["mina"], "open")
+    assert known["excluded"] == ["elena", "amir", "clara"]
+    assert store.get_json(report.json_digest)["decisions"] == ["open"]
 
 
 def test_a_report_is_written_by_a_task_after_the_commit(
@@ -85,7 +84,7 @@ def test_a_report_is_written_by_a_task_after_the_commit(
     monkeypatch.setattr(tasks.write_report, "apply_async", lambda args, kwargs=None, **_: sent.extend(args))
     review = decided()
     with django_capture_on_commit_callbacks(execute=True):
-        report = request_report(kind="plain", run=review.run, by=people.amir)
+        report = request_report(kind="plain", version=review.version, run=review.run, by=people.amir)
         assert sent == []
     assert sent == [report.pk]
 
@@ -100,7 +99,7 @@ def test_work_whose_message_was_lost_is_sent_again(
         monkeypatch.setattr(task, "delay", lambda pk, name=task.name: sent.append((name.rpartition(".")[2], pk)))
     review = decided()
     bundle = request_bundle(review=review, by=people.clara)
-    report = request_report(kind="plain", run=review.run, by=people.amir)
+    report = request_report(kind="plain", version=review.version, run=review.run, by=people.amir)
     assert execution.requeue_waiting() == 0
     long_ago = timezone.now() - timedelta(minutes=11)
     Report.objects.update(issued_at=long_ago)
@@ -108,7 +107,7 @@ def test_work_whose_message_was_lost_is_sent_again(
     assert execution.requeue_waiting() == 2
     assert sent == [("write_report", report.pk), ("build_bundle", bundle.pk)]
     execution.write_report(report.pk)
-    execution.build_bundle(bundle.pk)
+    execution_bundles.build_bundle(bundle.pk)
     assert execution.requeue_waiting() == 0
 
 
@@ -116,26 +115,26 @@ def test_work_whose_message_was_lost_is_sent_again(
 def test_only_chair_and_auditor_issue(name: str, decided: Made, people: SimpleNamespace) -> None:
     review = decided()
     with pytest.raises(DeniedError, match="issue reports and bundles"):
-        request_report(kind="plain", run=review.run, by=getattr(people, name))
+        request_report(kind="plain", version=review.version, run=review.run, by=getattr(people, name))
     with pytest.raises(DeniedError, match="issue reports and bundles"):
         request_bundle(review=review, by=getattr(people, name))
 
 
 def test_an_unknown_report_kind_lists_the_known(decided: Made, people: SimpleNamespace) -> None:
     with pytest.raises(AuscultError, match="Use one of: plain"):
-        request_report(kind="poem", run=decided().run, by=people.amir)
+        request_report(kind="poem", version=decided().version, by=people.amir)
 
 
 def test_a_report_without_evidence_is_refused(audited: Made, people: SimpleNamespace) -> None:
     run: AuditRun = audited()
     run.status = "running"
     with pytest.raises(ConflictError, match="no evidence to report on"):
-        request_report(kind="plain", run=run, by=people.amir)
+        request_report(kind="plain", version=run.version, run=run, by=people.amir)
 
 
 def test_missing_evidence_fails_the_report_in_words(decided: Made, people: SimpleNamespace, home: Path) -> None:
     review = decided()
-    report = request_report(kind="plain", run=review.run, by=people.amir)
+    report = request_report(kind="plain", version=review.version, run=review.run, by=people.amir)
     Store(home / "store").path(review.evidence_digest).unlink()
     execution.write_report(report.pk)
     report.refresh_from_db()
@@ -147,7 +146,7 @@ def test_missing_evidence_fails_the_report_in_words(decided: Made, people: Simpl
 def test_an_unforeseen_fault_fails_the_report_and_reaches_the_log(
     decided: Made, people: SimpleNamespace, plain_report: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = request_report(kind="plain", run=decided().run, by=people.amir)
+    report = request_report(kind="plain", version=decided().version, by=people.amir)
     monkeypatch.setattr(plain_report, "build", lambda *_: {}["no such key"])
     with pytest.raises(KeyError):
         execution.write_report(report.pk)
@@ -157,7 +156,7 @@ def test_an_unforeseen_fault_fails_the_report_and_reaches_the_log(
 
 def test_a_bundle_is_issued_once_and_verifies(bundle: Bundle, home: Path) -> None:
     digest, size = bundle.digest, ledger.tree_head().size
-    execution.build_bundle(bundle.pk)
+    execution_bundles.build_bundle(bundle.pk)
     bundle.refresh_from_db()
     assert (bundle.status, bundle.digest, ledger.tree_head().size) == (Bundle.Status.ISSUED, digest, size)
     assert bundle.file_name == f"chest-model-1.0-{digest[:8]}.zip"
@@ -174,17 +173,17 @@ def test_of_two_deliveries_at_once_one_bundle_stays(
 ) -> None:
     """The second worker has begun while the first was still at work, and ends after it."""
     bundle = request_bundle(review=decided(), by=people.clara)
-    real = execution.gather
+    real = execution_bundles.gather
     nested = []
 
-    def gather(review: Review) -> Any:
+    def gather(row: Bundle) -> Any:
         if not nested:
             nested.append(True)
-            execution.build_bundle(bundle.pk)
-        return real(review)
+            execution_bundles.build_bundle(bundle.pk)
+        return real(row)
 
-    monkeypatch.setattr(execution, "gather", gather)
-    execution.build_bundle(bundle.pk)
+    monkeypatch.setattr(execution_bundles, "gather", gather)
+    execution_bundles.build_bundle(bundle.pk)
     bundle.refresh_from_db()
     assert [path.name for path in (home / "bundles").iterdir()] == [bundle.file_name]
     assert LedgerEntry.objects.filter(act="bundle.issued").count() == 1
@@ -193,7 +192,7 @@ def test_of_two_deliveries_at_once_one_bundle_stays(
 
 def test_a_rejected_version_gets_its_bundle(decided: Made, people: SimpleNamespace) -> None:
     bundle = request_bundle(review=decided("fail", "reject", "1.0-biased"), by=people.clara)
-    execution.build_bundle(bundle.pk)
+    execution_bundles.build_bundle(bundle.pk)
     bundle.refresh_from_db()
     assert bundle.verification["summary"].endswith("1.0-biased: evidence fail, rejected with 2 votes.")
     statement = json.loads(base64.b64decode(json.loads(contents(bundle)["statement.dsse.json"])["payload"]))
@@ -206,13 +205,13 @@ def test_what_is_in_a_bundle(bundle: Bundle) -> None:
     files = contents(bundle)
     assert set(files) == {
         "README.txt", "manifest.json", "statement.dsse.json", "key.pem", "evidence.json", "protocol.yaml",
-        "protocol.json", "review.json", "ledger/head.json", "ledger/proofs.json",
-        "reports/plain.pdf", "reports/plain.json",
+        "protocol.json", "review.json", "ledger/head.json", "ledger/proofs.json", "dossier.json", "status.json",
+        "model.cdx.json", "reports/plain.pdf", "reports/plain.json", "reports/plain.html", "reports/plain.docx",
     }  # fmt: skip
     acts = [json.loads(proof["entry"])["act"] for proof in json.loads(files["ledger/proofs.json"])["proofs"]]
     assert sorted(act for act in acts if act != "version.moved") == sorted([
         "version.registered", "protocol.locked", "protocol.approved", "run.requested", "run.judged", "review.opened",
-        "vote.cast", "vote.cast", "review.decided", "report.requested", "report.issued",
+        "vote.cast", "vote.cast", "review.decided", "report.requested", "report.issued", "bundle.requested",
     ])  # fmt: skip
     review = json.loads(files["review.json"])
     assert [(vote["voter"], vote["choice"], vote["rationale"]) for vote in review["votes"]] == [
@@ -228,7 +227,7 @@ def test_other_audits_of_the_version_are_named(decided: Made, people: SimpleName
     other.pk, other.attempt, other.outcome = None, 2, "fail"
     other.save()
     bundle = request_bundle(review=review, by=people.clara)
-    execution.build_bundle(bundle.pk)
+    execution_bundles.build_bundle(bundle.pk)
     bundle.refresh_from_db()
     assert [run["outcome"] for run in json.loads(contents(bundle)["review.json"])["other_runs"]] == ["fail"]
     assert [run.outcome for run in selectors.review_detail(review).other_runs] == ["fail"]
@@ -273,7 +272,7 @@ def test_an_open_review_gets_no_bundle(people: SimpleNamespace, audited: Made) -
 
 def test_a_bundle_waits_for_reports_under_way(decided: Made, people: SimpleNamespace) -> None:
     review: Review = decided()
-    request_report(kind="plain", run=review.run, by=people.amir)
+    request_report(kind="plain", version=review.version, run=review.run, by=people.amir)
     with pytest.raises(ConflictError, match="still being written"):
         request_bundle(review=review, by=people.clara)
 
@@ -288,11 +287,11 @@ def test_a_bundle_that_does_not_verify_is_not_issued(decided: Made, people: Simp
         change = "UPDATE governance_vote SET rationale = 'I never said that.' WHERE voter_id = %s"
         cursor.execute(change, [people.tom.pk])
     bundle = request_bundle(review=review, by=people.clara)
-    execution.build_bundle(bundle.pk)
+    execution_bundles.build_bundle(bundle.pk)
     bundle.refresh_from_db()
     assert bundle.status == Bundle.Status.FAILED
     assert "review.json" in bundle.error and "vote.cast" in bundle.error
-    assert not (home / "bundles").exists()
+    assert list((home / "bundles").iterdir()) == []
     with pytest.raises(NotFoundError, match="has no file"):
         selectors.bundle_path(bundle)
 

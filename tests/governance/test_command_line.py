@@ -26,8 +26,9 @@ def test_the_verifier_stands_alone(bundle: Bundle, tmp_path: Path) -> None:
     """Copied to another folder, with an import of Django or of Auscult made impossible."""
     away = tmp_path / "away"
     away.mkdir()
-    for name in ("verify.py", "checks.py", "layout.py"):
-        (away / name).write_bytes((VERIFIER.parent / name).read_bytes())
+    for path in VERIFIER.parent.glob("*.py"):
+        if path.name not in ("build.py", "__init__.py"):
+            (away / path.name).write_bytes(path.read_bytes())
     poison = tmp_path / "poison"
     for name in ("django", "core", "governance", "numpy"):
         (poison / name).mkdir(parents=True)
@@ -36,6 +37,14 @@ def test_the_verifier_stands_alone(bundle: Bundle, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(poison)})
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["ok"] is True
+
+
+def test_the_verifier_runs_where_it_lies(bundle: Bundle, tmp_path: Path) -> None:
+    """Beside the modules of governance, none of which it may take for one of Python's own."""
+    command = [sys.executable, str(VERIFIER), str(selectors.bundle_path(bundle)), "--trust", bundle.key_id]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "VERIFIED  Chest model, version 1.0" in done.stdout
 
 
 def test_the_command_line(bundle: Bundle, tmp_path: Path, home: Path) -> None:
@@ -61,6 +70,9 @@ def test_the_command_line(bundle: Bundle, tmp_path: Path, home: Path) -> None:
         assert runner.invoke(verify, [str(unreadable)]).exit_code == 3
     assert runner.invoke(verify, [str(path), "--trust", "no-such-file"]).exit_code == 3
     assert runner.invoke(verify, [str(path), "--trust", str(VERIFIER)]).exit_code == 3
+    assert runner.invoke(verify, [str(path), "--trust-tsa", "12:34"]).exit_code == 3
+    unstamped = runner.invoke(verify, [str(path), "--trust-tsa", ":".join(["ab"] * 32)])
+    assert unstamped.exit_code == 1 and "timestamp.tsr: is missing" in unstamped.output
 
 
 def test_the_key_is_private_and_stays(home: Path) -> None:

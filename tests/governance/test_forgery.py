@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance import execution
+from governance import execution_bundles
 from governance.bundle.build import build_bundle, sign
-from governance.bundle.layout import STATEMENT_TYPE, canonical, canonical_zip, key_id
+from governance.bundle.container import canonical_zip
+from governance.bundle.layout import STATEMENT_TYPE, canonical, key_id
 from governance.bundle.verify import render, verify_bytes
+from governance.services.bundles import request_bundle
 from tests.governance.forging import KEY, edited, findings, pem_of, resealed, set_, unpack
 
 
@@ -164,8 +166,7 @@ def test_a_signed_statement_that_says_otherwise_than_the_evidence_is_named(
 def test_a_report_taken_away_is_named(raw: bytes) -> None:
     kept = {name: data for name, data in unpack(raw).items() if not name.startswith("reports/")}
     assert findings(canonical_zip(sorted(kept.items()))) == [
-        "reports/plain.json: is in the manifest but missing",
-        "reports/plain.pdf: is in the manifest but missing",
+        f"reports/plain.{form}: is in the manifest but missing" for form in ("docx", "html", "json", "pdf")
     ]
 
 
@@ -190,13 +191,14 @@ def test_every_act_needs_its_ledger_entry(act: str, raw: bytes) -> None:
 
 
 def test_approval_of_failing_evidence_does_not_verify(
-    decided: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, home: Path
+    decided: Callable[..., Any], people: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Were the platform's own rule switched off, the bundle would still tell."""
     from governance.services import reviews
 
     monkeypatch.setattr(reviews, "check_evidence_passes", lambda outcome: None)
-    result = verify_bytes(build_bundle(execution.gather(decided("insufficient", "approve")), KEY))
+    bundle = request_bundle(review=decided("insufficient", "approve"), by=people.clara)
+    result = verify_bytes(build_bundle(execution_bundles.gather(bundle), KEY))
     assert [problem.message for check in result.checks for problem in check.problems] == [
         "approves a version whose evidence does not pass"
     ]

@@ -12,10 +12,10 @@ from django.db import DatabaseError, IntegrityError, transaction
 from core import ledger
 from core.access import can
 from core.errors import ConflictError, DeniedError, DigestMismatchError
-from core.models import LedgerEntry, Role, RoleGrant, User
+from core.models import LedgerEntry, Role, RoleGrant
 from core.store import Store
 from evaluation.models import AuditRun, RunStatus
-from governance.access import check_may_approve, check_may_open_review, check_may_read_bundle, check_may_vote
+from governance.access import check_may_approve, check_may_open_review, check_may_vote
 from governance.models import Review, Vote
 from governance.services import reviews
 from governance.services.reviews import cast_vote, open_review
@@ -303,9 +303,3 @@ def test_a_ledger_that_fails_takes_the_vote_back(
 def test_the_chair_may_open_what_the_chair_may_not_vote_on(review: Review, people: SimpleNamespace) -> None:
     assert can(check_may_open_review, people.clara)
     assert not can(check_may_vote, people.clara, review)
-
-
-def test_bundles_are_for_everybody_with_a_role(people: SimpleNamespace) -> None:
-    assert all(can(check_may_read_bundle, person) for person in vars(people).values())
-    stranger = User.objects.create(username="stranger")
-    assert can(check_may_read_bundle, stranger).reason.endswith("may read reports and bundles.")
