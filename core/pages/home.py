@@ -12,10 +12,10 @@ from core.pages.readers import HouseRequest
 
 
 def home(request: HouseRequest) -> HttpResponse:
-    """The queue by role. A regulator is taken to the reports; an account without a role is told whom to ask."""
+    """The queue by role. A regulator is taken to their grants; an account without a role is told whom to ask."""
     roles = roles_of(request.user)
     if roles == {Role.REGULATOR}:
-        return redirect("reports")
+        return redirect("portal")
     if not roles:
         return render(request, "core/no_role.html")
     context = {

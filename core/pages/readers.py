@@ -1,4 +1,4 @@
-"""Who may open which pages. Everyone with a role reads; a regulator reads what was issued to the outside."""
+"""Who may open which pages. Everyone with a role reads; a regulator reads what was granted to them alone."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ INSIDERS = tuple(role for role in Role if role != Role.REGULATOR)
 
 
 def check_may_read(user: User) -> None:
-    """Raise unless the person has a role in the house: a regulator's account opens reports and bundles only."""
+    """Raise unless the person has a role in the house: a regulator's account opens what was granted to it only."""
     if roles_of(user) == {Role.REGULATOR}:
         raise DeniedError(
-            "A regulator's account opens issued reports and bundles only.",
-            remedy="Open Reports. What a report states can be verified there offline.",
+            "A regulator's account opens only what the institution granted to it.",
+            remedy="Open Your access: it lists what was granted to you, by whom and until when.",
         )
     check_role(user, *INSIDERS, to="open this page")
 
 
-def check_may_read_issued(user: User) -> None:
-    check_role(user, *Role, to="open this page")
+def check_may_read_granted(user: User) -> None:
+    check_role(user, Role.REGULATOR, to="open this page")
 
 
 def may_read(user: User) -> bool:
@@ -70,5 +70,5 @@ reads = _guarded(check_may_read)
 """View decorator: anyone with a role but regulator. Denials and missing things become 403 and 404 with words, and
 what else the house refuses while a page is made (evidence changed on disk, say) becomes a page that says so."""
 
-reads_issued = _guarded(check_may_read_issued)
-"""View decorator: anyone with a role, regulators included."""
+reads_granted = _guarded(check_may_read_granted)
+"""View decorator: regulators. What each of them may open, a grant says; the view asks the service that checks it."""

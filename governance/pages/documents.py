@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from django.db import transaction
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST, require_safe
@@ -14,38 +14,44 @@ from core import ledger
 from core.access import can
 from core.errors import NotFoundError
 from core.pages.forms import perform
-from core.pages.readers import HouseRequest, may_read, reads, reads_issued
+from core.pages.readers import HouseRequest, reads
 from evaluation.selectors import get_run
 from governance import selectors
 from governance.access import check_may_issue
-from governance.models import Bundle, Report
-from governance.reports.base import REPORTS
+from governance.models import Report
+from governance.selectors import documents
+from governance.selectors.documents import FORMS, ReportFilters, title_of
 from models_registry.services.versions import model_store
 
-FORMS = {"pdf": "application/pdf", "json": "application/json"}
+__all__ = ["document_list", "record_download", "report_detail", "report_download", "report_request", "title_of"]
+
+DOWNLOAD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
 
 @require_safe
-@reads_issued
+@reads
 def document_list(request: HouseRequest) -> HttpResponse:
-    """Reports and bundles. People of the house also see what is being written and what failed."""
-    reports, bundles = selectors.reports_list(), selectors.bundles_list()
-    inside = may_read(request.user)
-    if not inside:
-        reports = [item for item in reports if item.status == Report.Status.ISSUED]
-        bundles = [item for item in bundles if item.status == Bundle.Status.ISSUED]
+    """Reports and bundles, with what is being written and what failed. A regulator sees bundles under a grant."""
+    names = ("kind", "system", "status", "language")
+    filters = ReportFilters(**{name: request.GET.get(name, "")[:80] for name in names})
     context = {
-        "reports": [{"report": item, "title": title_of(item.kind)} for item in reports],
-        "bundles": bundles,
-        "inside": inside,
+        "reports": documents.list_reports(filters),
+        "filters": filters,
+        "choices": documents.report_choices(),
+        "bundles": selectors.bundles_list(),
         "may_issue": can(check_may_issue, request.user),
     }
     return render(request, "governance/documents.html", context)
 
 
-def title_of(kind: str) -> str:
-    """The title of a kind of report; its key when the kind is no longer installed."""
-    return next((item.title for key, item in REPORTS if key == kind), kind)
+@require_safe
+@reads
+def report_detail(request: HouseRequest, pk: int) -> HttpResponse:
+    """One report: its forms with their digests, who signed, whether it is ready, and what changed since."""
+    report = documents.get_report(pk)
+    (row,) = documents.report_rows([report])
+    context = {"report": report, "row": row, "forms": documents.forms_of(report), "shown": documents.SHOWN_CHANGES}
+    return render(request, "governance/report.html", context)
 
 
 @require_POST
@@ -53,51 +59,34 @@ def title_of(kind: str) -> str:
 def report_request(request: HouseRequest, run_pk: int) -> HttpResponse:
     from governance.services.reports import request_report
 
-    act = partial(request_report, kind=request.POST.get("kind", ""), run=get_run(run_pk), by=request.user)
+    run = get_run(run_pk)
+    act = partial(request_report, kind=request.POST.get("kind", ""), version=run.version, run=run, by=request.user)
     done = "The report is being written. It appears under Reports when it is issued."
     return perform(request, act, done=done, back=reverse("audit", args=[run_pk]))
 
 
-@require_POST
-@reads
-def bundle_request(request: HouseRequest, pk: int) -> HttpResponse:
-    from governance.services.bundles import request_bundle
-
-    act = partial(request_bundle, review=selectors.review_by_id(pk), by=request.user)
-    done = "The bundle is being built and signed. It appears here when it is issued."
-    return perform(request, act, done=done, back=reverse("review", args=[pk]))
-
-
 @transaction.atomic
-def _record_download(request: HouseRequest, *, act: str, subject: tuple[str, int], digest: str) -> None:
+def record_download(request: HouseRequest, *, act: str, subject: tuple[str, int], digest: str) -> None:
+    """Enter a download in the ledger."""
     ledger.record(actor=request.user.get_username(), act=act, subject=subject, payload={"digest": digest})
 
 
 @require_GET
-@reads_issued
+@reads
 def report_download(request: HouseRequest, pk: int, form: str) -> HttpResponse:
-    """The PDF or the JSON of an issued report, checked against its digest before a byte leaves."""
+    """One form of an issued report, checked against its digest before a byte leaves."""
     report = Report.objects.filter(pk=pk, status=Report.Status.ISSUED).select_related("version__system").first()
     digest = getattr(report, f"{form}_digest", "") if form in FORMS else ""
     if report is None or not digest:
         raise NotFoundError("There is no such report.", remedy="Open it from the list of reports.")
     body = model_store().get_bytes(digest)
-    _record_download(request, act="report.downloaded", subject=("Report", pk), digest=digest)
-    name = f"{report.kind}-{report.version.system.slug}-{report.version.label}.{form}"
-    response = HttpResponse(body, content_type=FORMS[form])
+    record_download(request, act="report.downloaded", subject=("Report", pk), digest=digest)
+    language = "" if report.language == "en" else f"-{report.language}"
+    name = f"{report.kind}{language}-{report.version.system.slug}-{report.version.label}.{form}"
+    response = HttpResponse(body, content_type=FORMS[form][1])
     response["Content-Disposition"] = f'attachment; filename="{_plain(name)}"'
+    response["Content-Security-Policy"] = DOWNLOAD_POLICY
     return response
-
-
-@require_GET
-@reads_issued
-def bundle_download(request: HouseRequest, pk: int) -> FileResponse:
-    bundle = Bundle.objects.filter(pk=pk, status=Bundle.Status.ISSUED).first()
-    if bundle is None:
-        raise Http404(NotFoundError("There is no such bundle.", remedy="Open it from the list of reports."))
-    path = selectors.bundle_path(bundle)
-    _record_download(request, act="bundle.downloaded", subject=("Bundle", pk), digest=bundle.digest)
-    return FileResponse(path.open("rb"), as_attachment=True, filename=bundle.file_name)
 
 
 def _plain(name: str) -> str:

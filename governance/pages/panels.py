@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.urls import reverse
 
@@ -16,8 +15,8 @@ from evaluation.selectors import list_runs
 from governance import selectors
 from governance.access import check_may_issue, check_may_open_review
 from governance.models import Bundle, Report
-from governance.pages.documents import title_of
 from governance.reports.base import REPORTS
+from governance.selectors.documents import report_rows, title_of
 from governance.services.reviews import check_requested_since
 from models_registry.models import ModelVersion, VersionStatus
 from models_registry.selectors import void_versions
@@ -38,10 +37,6 @@ def _may_open(user: User, run: AuditRun) -> Permission:
     return allowed
 
 
-def _reports(rows: list[Report]) -> list[dict[str, Any]]:
-    return [{"report": row, "title": title_of(row.kind)} for row in rows]
-
-
 @panel("run")
 def next_steps(user: User, run: AuditRun) -> Panel | None:
     """Reviews and reports of a finished audit, and what can be done with it now."""
@@ -51,7 +46,7 @@ def next_steps(user: User, run: AuditRun) -> Panel | None:
     context = {
         "run": run,
         "reviews": list(selectors.reviews().filter(run=run)),
-        "reports": _reports(reports),
+        "reports": report_rows(reports),
         "waiting": any(report.status == Report.Status.QUEUED for report in reports),
         "kinds": [{"key": key, "title": kind.title} for key, kind in REPORTS],
         "may_open": _may_open(user, run),
@@ -64,7 +59,7 @@ def next_steps(user: User, run: AuditRun) -> Panel | None:
 def decisions(user: User, version: ModelVersion) -> Panel:
     context = {
         "reviews": list(selectors.reviews().filter(version=version)),
-        "reports": _reports([row for row in selectors.reports_list() if row.version_id == version.pk]),
+        "reports": report_rows([row for row in selectors.reports_list() if row.version_id == version.pk]),
     }
     return Panel(template="governance/_version_decisions.html", context=context)
 
@@ -112,7 +107,7 @@ def _failed_documents(user: User) -> Iterator[QueueItem]:
         yield QueueItem(
             title=f"{title_of(report.kind)} of {report.version} was not written",
             why=report.error or "The worker gave no reason.",
-            href=reverse("audit", args=[report.run_id]),
+            href=reverse("report", args=[report.pk]),
             since=report.issued_at,
             tone="fail",
             word="Failed",

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.pages.forms import HouseForm, attempt, bind
+from core.pages.panels import panels_for
 from core.pages.readers import HouseRequest, reads
 from models_registry.access import check_may_create_system, check_may_register_version
 from models_registry.models import SystemKind
@@ -65,5 +66,11 @@ def system_new(request: HouseRequest) -> HttpResponse:
 @require_safe
 @reads
 def system_detail(request: HouseRequest, slug: str) -> HttpResponse:
-    context = {"system": get_system(slug), "may_register": can(check_may_register_version, request.user)}
+    """The system with its versions, and what higher floors add."""
+    system = get_system(slug)
+    context = {
+        "system": system,
+        "may_register": can(check_may_register_version, request.user),
+        "panels": panels_for("system", request.user, system),
+    }
     return render(request, "models_registry/system.html", context)

@@ -47,6 +47,21 @@ def pages(house: SimpleNamespace) -> list[str]:
         reverse("review", args=[house.review.pk]),
         reverse("review", args=[house.decided.pk]),
         reverse("ledger"),
+        reverse("grants"),
+        reverse("grant-new"),
+        reverse("grant", args=[house.grant.pk]),
+        reverse("questionnaire", args=[slug]),
+        reverse("chapter", args=[slug, "scope"]),
+        reverse("chapter", args=[slug, "product"]),
+        reverse("requirements", args=[slug, house.twin.pk]),
+        reverse("requirements", args=[slug, house.twin.pk]) + "?all=1",
+        reverse("requirement", args=[slug, house.twin.pk, "AIA-Art6-3"]),
+        reverse("statement-write", args=[slug, house.twin.pk, "AIA-Art6-3"]),
+        reverse("statement-write", args=[slug, house.twin.pk, "AIA-AnnexIV-1-f"]),
+        reverse("report-new", args=[slug, house.twin.pk, "dpia"]),
+        reverse("report", args=[house.report.pk]),
+        reverse("report", args=[house.report_failed.pk]),
+        reverse("bundle", args=[house.bundle.pk]),
     ]
 
 
@@ -56,6 +71,8 @@ def parts(house: SimpleNamespace) -> list[str]:
         reverse("audit-progress", args=[house.running.pk]),
         reverse("import-progress", args=[house.reading.pk]),
         reverse("version-bom", args=[house.system.slug, house.version.pk]),
+        reverse("requirement-counts", args=[house.system.slug, house.version.pk]),
+        reverse("report-preview", args=[house.system.slug, house.version.pk, "logs_art12"]),
         reverse("audit-csv", args=[house.fail.pk]),
         reverse("audit-evidence", args=[house.fail.pk]),
         reverse("audit-chart", args=[house.fail.pk, 0]),
@@ -64,12 +81,22 @@ def parts(house: SimpleNamespace) -> list[str]:
 
 
 def issued(house: SimpleNamespace) -> list[str]:
-    """What regulators may open too."""
+    """Documents, for everyone of the house."""
     return [
         reverse("reports"),
         reverse("report-download", args=[house.report.pk, "pdf"]),
         reverse("report-download", args=[house.report.pk, "json"]),
         reverse("bundle-download", args=[house.bundle.pk]),
+    ]
+
+
+def granted(house: SimpleNamespace) -> list[str]:
+    """What a regulator opens under a grant, and nobody else."""
+    return [
+        reverse("portal"),
+        reverse("portal-version", args=[house.grant.pk, house.twin.pk]),
+        reverse("portal-bundle", args=[house.grant.pk, house.bundle.pk]),
+        reverse("portal-verifier", args=[house.grant.pk]),
     ]
 
 
@@ -86,6 +113,8 @@ def acts(house: SimpleNamespace) -> list[str]:
         reverse("report-request", args=[house.fail.pk]),
         reverse("bundle-request", args=[house.decided.pk]),
         reverse("ledger-verify"),
+        reverse("statement-withdraw", args=[house.system.slug, house.twin.pk, "GDPR-22", 1]),
+        reverse("statement-carry", args=[house.system.slug, house.twin.pk, "GDPR-22", 1]),
     ]
 
 
@@ -114,8 +143,20 @@ def unknown() -> list[str]:
         "/audits/1/closer/calibration.svg?of=effusion&by=sex",
         "/audits/protocols/9999/",
         "/governance/reviews/9999/",
+        "/governance/grants/9999/",
         "/reports/9999/pdf/",
         "/reports/1/exe/",
         "/reports/bundles/9999/download/",
+        "/reports/bundles/9999/",
+        "/reports/9999/",
+        "/systems/nobody/questions/",
+        "/systems/chest-model/questions/nothing/",
+        "/systems/chest-model/versions/9999/requirements/",
+        "/systems/chest-model/versions/9999/requirement-counts/",
+        "/systems/chest-model/versions/1/requirements/NOTHING/",
+        "/systems/chest-model/versions/1/requirements/NOTHING/write/",
+        "/systems/chest-model/versions/1/requirements/GDPR-22/statements/9999/files/abc/",
+        "/systems/chest-model/versions/1/reports/novel/",
+        "/systems/chest-model/versions/1/reports/novel/preview/",
         "/nowhere/",
     ]

@@ -16,7 +16,7 @@ from core import ledger
 from core.models import Role, RoleGrant, User
 from core.store import Store
 from evaluation.models import AuditRun, Measurement, Protocol, Shard, Verdict
-from governance.models import Bundle, Report, Review, Vote
+from governance.models import Bundle, Grant, Report, Review, Vote
 from models_registry.models import AISystem, Cohort, CohortImport, CohortVersion, ModelVersion, TrainingJob
 from synthetic.models import Generation
 
@@ -410,6 +410,22 @@ def bundle(of: Review, *, status: str = "issued") -> Bundle:
     )
 
 
+def grant(*systems: AISystem, days: float = 30, revoked: bool = False) -> Grant:
+    """Rita's access to these systems; expired for negative days."""
+    now = timezone.now()
+    made = Grant.objects.create(
+        regulator=person("rita"),
+        purpose="Market surveillance under Article 74(12) of the AI Act, case 17/2026.",
+        expires_at=now + timedelta(days=days),
+        granted_by=person("dora"),
+        revoked_at=now if revoked else None,
+        revoked_by=person("clara") if revoked else None,
+        revocation="The case was closed." if revoked else "",
+    )
+    made.systems.set(systems)
+    return made
+
+
 ERRORS = [
     ("error", "missing-column", "study_id", None, 1,
      "There is no column 'study_id'. The file's column 'Accession' may be it.",
@@ -517,5 +533,6 @@ def house() -> dict[str, Any]:
     }
     jobs(made["system"], made["cohort"])
     made["bundle"] = bundle(made["decided"])
+    made["grant"] = grant(made["system"])
     entries(3)
     return made

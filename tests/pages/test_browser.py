@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ PAGES = (
     "/systems/chest-findings/versions/6/lineage/", "/systems/chest-backbone/versions/9/lineage/", "/workers/",
     "/systems/chest-model/intakes/1/", "/systems/chest-model/intakes/2/", "/systems/chest-model/intakes/3/",
     "/governance/", "/governance/reviews/1/", "/governance/reviews/2/", "/governance/ledger/", "/reports/",
+    "/governance/grants/", "/governance/grants/new/", "/governance/grants/1/",
 )  # fmt: skip
 pytestmark = [
     pytest.mark.browser,
@@ -42,7 +44,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A furnished house behind a real web server, in a home folder of its own."""
-    home = tmp_path_factory.mktemp("house")
+    with served(tmp_path_factory.mktemp("house"), FILL) as found:
+        yield found
+
+
+@contextmanager
+def served(home: Path, fill: str) -> Iterator[str]:
+    """The address of a web server whose house was filled by this code."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -52,7 +60,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "AUSCULT_REDIS_URL": "memory://",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    for command in (["manage.py", "migrate", "--verbosity", "0"], ["-c", FILL]):
+    for command in (["manage.py", "migrate", "--verbosity", "0"], ["-c", fill]):
         subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True, capture_output=True)
     serve = [sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "4"]
     server = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -249,12 +249,12 @@ def test_whoever_can_act_on_a_void_approval_finds_it_on_their_list(family: Simpl
 
 
 def test_what_was_issued_and_decided_says_that_the_approval_is_void(house: SimpleNamespace, sign_in: SignIn) -> None:
-    """On the committee's page of the closed review, and beside the documents that a regulator opens."""
-    review, regulator = reverse("review", args=[house.decided.pk]), sign_in("rita")
-    assert "Approval void" not in regulator.get("/reports/").content.decode()
+    """On the committee's page of the closed review, and beside the documents that were issued."""
+    review, member = reverse("review", args=[house.decided.pk]), sign_in("mina")
+    assert "Approval void" not in member.get("/reports/").content.decode()
     house.twin.status, house.twin.void_reason, house.twin.void_at = "void", "The backbone changed.", timezone.now()
     house.twin.save()
-    assert regulator.get("/reports/").content.decode().count("Approval void") == 2
-    text = sign_in("mina").get(review).content.decode()
+    assert member.get("/reports/").content.decode().count("Approval void") == 2
+    text = member.get(review).content.decode()
     assert "This approval is void since" in text and "The backbone changed." in text
     assert Page(text).faults == []

@@ -164,16 +164,16 @@ def test_every_download_is_in_the_ledger(house: SimpleNamespace, sign_in: SignIn
         "report": f"/reports/{house.report.pk}/pdf/",
         "bundle": f"/reports/bundles/{house.bundle.pk}/download/",
     }[url]
-    response: Any = sign_in("rita").get(address)
+    response: Any = sign_in("mina").get(address)
     body = b"".join(response.streaming_content) if response.streaming else response.content
     assert body in {b"%PDF-1.7 test", b"PK test"}
     entry = LedgerEntry.objects.get(act=act)
     digest = house.report.pdf_digest if url == "report" else house.bundle.digest
-    assert entry.actor == "rita" and digest in entry.body
+    assert entry.actor == "mina" and digest in entry.body
 
 
 def test_what_is_not_issued_cannot_be_downloaded(house: SimpleNamespace, sign_in: SignIn) -> None:
-    client = sign_in("rita")
+    client = sign_in("mina")
     assert client.get(f"/reports/{house.report_failed.pk}/pdf/").status_code == 404
     house.bundle.status = "queued"
     house.bundle.save()

@@ -1,0 +1,54 @@
+"""What the rules add to the pages of systems and versions, and ask of a person on the home page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.urls import reverse
+
+from core.access import can
+from core.models import User
+from core.pages.panels import Panel, QueueItem, panel, queue_source
+from governance.access import check_may_answer
+from governance.selectors.questionnaire import read_sheet, unanswered_sheets
+from governance.selectors.statements import drafts_awaiting
+from models_registry.models import AISystem, ModelVersion
+
+
+@panel("version")
+def requirements(user: User, version: ModelVersion) -> Panel:
+    """Where the requirements of a version stand. The counts come by themselves, so that the page waits for nothing."""
+    return Panel(template="governance/_version_requirements.html", context={"version": version})
+
+
+@panel("system")
+def questions(user: User, system: AISystem) -> Panel:
+    """How far the questions about a system are answered."""
+    return Panel(template="governance/_system_questions.html", context={"sheet": read_sheet(system), "system": system})
+
+
+@queue_source
+def drafts_and_questions(user: User) -> Iterator[QueueItem]:
+    """Drafts that wait for a second person, and systems of which nobody has said what they are."""
+    for row in drafts_awaiting(user):
+        version = row.version
+        address = reverse("requirements", args=[version.system.slug, version.pk])
+        yield QueueItem(
+            title=f"Check {row.n} statement{'' if row.n == 1 else 's'} about {version}",
+            why="A statement counts when somebody other than its author has accepted it.",
+            href=f"{address}?draft=1#list",
+            since=row.since,
+            tone="working",
+            word="To check",
+        )
+    if can(check_may_answer, user):
+        for sheet in unanswered_sheets():
+            yield QueueItem(
+                title=f"Answer the questions about {sheet.system.name}",
+                why=f"{sheet.n_answered} of {len(sheet.asked)} are answered. What is open keeps it unknown which rules "
+                "apply.",
+                href=reverse("questionnaire", args=[sheet.system.slug]),
+                since=sheet.system.created_at,
+                tone="insufficient",
+                word="To answer",
+            )

@@ -1,0 +1,47 @@
+"""A report as it would be issued now, without pages, signature or trace: what a preview shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils import timezone, translation
+
+from core.models import User
+from evaluation.models import AuditRun
+from governance.dossier import gather_dossier
+from governance.reports.base import REPORTS, ReportContext
+from models_registry.models import ModelVersion
+from models_registry.services.versions import model_store
+
+
+def preview_report(*, kind: str, version: ModelVersion, run: AuditRun | None, language: str, by: User) -> str:
+    """The report as one page of HTML.
+
+    Raises:
+        AuscultError: there is no such kind or language; the report needs an audit; the evidence is unfit.
+        NotFoundError, DigestMismatchError: the evidence is gone from the store or was changed there.
+    """
+    report = REPORTS.get(kind)
+    store, now = model_store(), timezone.now()
+    dossier = gather_dossier(version, run=run, as_of=now)
+    own = run.evidence_digest if run else ""
+    others = {audit["evidence_digest"] for audit in (*dossier["audits"], *dossier["earlier_audits"])} - {own, ""}
+    with translation.override(language):
+        unsigned = translation.gettext("This is a preview: it is neither issued nor signed.")
+    context = ReportContext(
+        as_of=now,
+        issued_by=by.username,
+        dossier=dossier,
+        language=language,
+        certificate=unsigned,
+        documents={digest: store.get_json(digest) for digest in sorted(others) if store.has(digest)},
+    )
+    evidence = store.get_json(own) if own else None
+    return _html(report, evidence, context)
+
+
+def _html(report: Any, evidence: dict[str, Any] | None, context: ReportContext) -> str:
+    """By ``draft`` where the kind has it; else the whole document is built and its HTML taken."""
+    draft = getattr(report, "draft", None)
+    html: str = (draft or report.build)(evidence, context).html
+    return html
