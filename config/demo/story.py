@@ -17,6 +17,7 @@ from config.demo.orders import (
     REFERENCE,
     HeadOrder,
 )
+from config.demo.regulation import DOCUMENTS, MORE_DOCUMENTS, grant_access, tell_regulation
 from config.embedded.stack import Stack
 
 TRAINING_PATIENTS = 2000
@@ -207,7 +208,7 @@ class _Story:
             name,
             provider="Auscult project",
             purpose=PURPOSES[name],
-            risk="Test subject of this platform; not a medical device.",
+            risk="Test subject of this platform, on no market; answered for as a device of MDR class IIa.",
             kind=kind,
         )
 
@@ -245,8 +246,10 @@ class _Story:
         reviews = [self._review(run) for run in runs]
         for review in reviews[1:]:
             self._vote(review)
-        self.display.say("e. Reports and signed bundles")
+        self.display.say("e. What applies to the system, what is stated about it, reports and signed bundles")
+        tell_regulation(reviews[2].version, people=self.people)
         bundles = self._documents(reviews[1:3])
+        grant_access(reviews[2].version.system, people=self.people)
         path, verification = self._verify(bundles[-1])
         return DemoResult(
             bundle=path,
@@ -288,10 +291,10 @@ class _Story:
 
         clara = self.people["clara"]
         reports = [
-            review.run.reports.filter(kind=kind).exclude(status=Report.Status.FAILED).first()
-            or request_report(kind=kind, run=review.run, by=clara)
-            for review in reviews
-            for kind in ("annex_iv", "committee_one_pager")
+            review.run.reports.filter(kind=kind, language=language).exclude(status=Report.Status.FAILED).first()
+            or request_report(kind=kind, version=review.version, run=review.run, language=language, by=clara)
+            for review, wanted in zip(reviews, (DOCUMENTS, DOCUMENTS + MORE_DOCUMENTS), strict=True)
+            for kind, language in wanted
         ]
         self.wait.until(reports, done={Report.Status.ISSUED}, title=lambda row: f"{row.kind} of {row.version}")
         bundles = [
