@@ -1,9 +1,10 @@
-"""Writing a long technical documentation beside the bare renderer, and the status of a version's requirements.
+"""Writing a long technical documentation, working out the status of requirements, verifying a bundle of 1 GB.
 
-python -m benchmarks.reports [--json] [--only annex_iv|status] [--measurements 1000000]
+python -m benchmarks.reports [--json] [--only annex_iv|status|verify] [--measurements 1000000]
 
 - annex_iv: a technical documentation of 120 pages and 60 charts, from evidence and dossier to PDF: judging, charts,
   HTML, layout. Beside it the layout library alone, on the very HTML that came out. By turns.
+- verify: what ``benchmarks.verify`` measures.
 - status: gathering what is known of a version and judging every requirement, with a million measurements stored.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 
 from benchmarks.result import Target, publish
 
-PARTS = ("annex_iv", "status")
+PARTS = ("annex_iv", "status", "verify")
 REPEATS = 3
 STATUS_REPEATS = 15
 PROSE = " ".join(["A statement as providers write them, with a reason, a reference and what was looked at."] * 36)
@@ -37,13 +38,13 @@ def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="auscult-bench-"))
     os.environ |= {"AUSCULT_HOME": str(home), "DJANGO_SETTINGS_MODULE": "config.settings"}
     try:
-        version = prepare(arguments.measurements)
         targets: list[Target] = []
         facts: dict[str, Any] = {}
-        for part, measure in (("annex_iv", annex_iv), ("status", status)):
-            if arguments.only in (None, part):
-                target, facts[part] = measure(version, home)
-                targets.append(target)
+        wanted = [part for part in PARTS if arguments.only in (None, part)]
+        version = prepare(arguments.measurements) if wanted != ["verify"] else None
+        for part in wanted:
+            found, facts[part] = MEASURES[part](version, home)
+            targets += found
     finally:
         shutil.rmtree(home, ignore_errors=True)
     publish(targets, as_json=arguments.json, facts=facts)
@@ -62,7 +63,7 @@ def prepare(measurements: int) -> Any:
     return fill_status_database(measurements=measurements)
 
 
-def annex_iv(version: Any, home: Path) -> tuple[Target, dict[str, Any]]:
+def annex_iv(version: Any, home: Path) -> tuple[list[Target], dict[str, Any]]:
     """Seconds of the whole report over those of the renderer, on the same finished document."""
     from benchmarks.report_subjects import long_evidence
     from governance.dossier import gather_dossier
@@ -89,10 +90,10 @@ def annex_iv(version: Any, home: Path) -> tuple[Target, dict[str, Any]]:
     times = by_turns({"whole": whole, "bare": bare}, REPEATS)
     ratio = times["whole"] / times["bare"]
     name = f"technical documentation, {pages} pages, {document.html.count('<figure')} charts: over the bare renderer"
-    return Target(name=name, value=ratio, unit="x", op="<=", goal=1.25, peer="WeasyPrint on the finished HTML"), times
+    return [Target(name=name, value=ratio, unit="x", op="<=", goal=1.25, peer="WeasyPrint on the finished HTML")], times
 
 
-def status(version: Any, home: Path) -> tuple[Target, dict[str, Any]]:
+def status(version: Any, home: Path) -> tuple[list[Target], dict[str, Any]]:
     """Milliseconds of gathering the dossier and judging all requirements, the first time left out."""
     from django.db import connection, reset_queries
 
@@ -115,7 +116,17 @@ def status(version: Any, home: Path) -> tuple[Target, dict[str, Any]]:
         **{f"{name}_ms": round(1000 * value, 1) for name, value in times.items()},
     }
     name = "status of every requirement of a version"
-    return Target(name=name, value=1000 * times["both"], unit="ms", op="<=", goal=100, peer="none"), facts
+    return [Target(name=name, value=1000 * times["both"], unit="ms", op="<=", goal=100, peer="none")], facts
+
+
+def verify(_version: Any, home: Path) -> tuple[list[Target], dict[str, Any]]:
+    """Seconds of verifying a bundle of 1 GB over those of ``sha256sum``; see ``benchmarks.verify``."""
+    from benchmarks.verify import measure
+
+    return measure(home, gigabytes=1.0)
+
+
+MEASURES = {"annex_iv": annex_iv, "status": status, "verify": verify}
 
 
 def by_turns(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:

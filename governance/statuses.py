@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, override
 
 from governance.applicability import Conclusion, applicability, conclude, prohibited
+from governance.conditions.contradictions import contradictions
 from governance.requirements import Catalogue, load_requirements
 from governance.rules import Reference as Reference
 from governance.standing.judgements import FieldValue as FieldValue
@@ -50,12 +51,14 @@ class Statuses:
     Attributes:
         counts: How many binding requirements are in each state; every state is there, also with 0.
         prohibited: Limbs of Article 5 that were answered with yes.
+        contradictions: Answers that cannot both be true, a sentence each.
     """
 
     items: tuple[Judgement, ...]
     counts: dict[str, int]
     conclusions: Mapping[str, Conclusion]
     prohibited: tuple[str, ...]
+    contradictions: tuple[str, ...]
     catalogue: Catalogue
     language: str
 
@@ -76,10 +79,12 @@ class Statuses:
     def ready(self, report: str) -> Readiness:
         """Whether every binding requirement of a report is complete or does not apply, and nothing is prohibited.
 
+        Answers that cannot both be true keep every report from being ready: what follows from them is nothing.
         A report without chapters in the catalogue has no requirement that could keep it.
         """
         with override(self.language):
             because = [_prohibited_words(self.prohibited)] if self.prohibited else []
+            because += self.contradictions
             items = self.for_report(report) if report in self.catalogue.outlines else ()
             because += _open_words(items)
         return Readiness(ready=not because, because=tuple(because))
@@ -148,11 +153,13 @@ def judge(dossier: dict[str, Any], *, evidence: dict[str, Any] | None = None, la
             as_of=as_of,
         )
         items = tuple(judging.judgement(item.id) for item in catalogue.requirements)
+        clashes = contradictions(answers)
     return Statuses(
         items=items,
         counts=count_states(items),
         conclusions=conclusions,
         prohibited=prohibited(answers),
+        contradictions=clashes,
         catalogue=catalogue,
         language=language,
     )

@@ -56,7 +56,7 @@ DEVICE = {
     "dpia_case_b": True,
     "dpia_case_c": False,
     "dpia_national_list": False,
-    **{f"wp248_c{number}": False for number in range(1, 10)},
+    **{f"wp248_c{number}": number == 4 for number in range(1, 10)},
     "dpia_chosen": False,
     "high_residual_risk": False,
     "breach": False,

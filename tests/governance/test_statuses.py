@@ -292,6 +292,15 @@ def test_a_prohibited_practice_keeps_every_report_from_being_ready() -> None:
     assert "Article 5" in statuses.ready("model_card").because[0]
 
 
+def test_answers_that_cannot_both_be_true_keep_every_report_from_being_ready() -> None:
+    """Emotion recognition is point 1(c) of Annex III; whoever answers that no point is met contradicts it."""
+    answers = DEVICE | {"role": "provider", "annex_iii_points": ["none"], "emotion_recognition": True}
+    statuses = judge(make_dossier(answers=answers))
+    for key in (*statuses.catalogue.outlines, "model_card"):
+        assert not statuses.ready(key).ready
+        assert any("point 1(c) of Annex III" in words for words in statuses.ready(key).because)
+
+
 def test_a_report_without_requirements_of_its_own_is_ready() -> None:
     assert judge(make_dossier()).ready("model_card").ready
 
