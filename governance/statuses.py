@@ -34,6 +34,8 @@ from governance.standing.judgements import State as State
 from governance.standing.judging import Judging
 
 DONE = frozenset({State.COMPLETE, State.NOT_APPLICABLE})
+MOST_NAMED = 5
+"""Requirements that a sentence names before it counts the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,9 @@ def _open_words(items: tuple[Judgement, ...]) -> list[str]:
     for state in (state for state in State if state not in DONE):
         names = [item.requirement.id for item in items if item.state is state and item.requirement.status == "binding"]
         if names:
-            told = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+            told = ", ".join(names[:MOST_NAMED])
+            if len(names) > MOST_NAMED:
+                told = _("%(names)s and %(count)d more") % {"names": told, "count": len(names) - MOST_NAMED}
             words = ngettext(
                 "%(count)d binding requirement is %(state)s: %(names)s.",
                 "%(count)d binding requirements are %(state)s: %(names)s.",

@@ -19,6 +19,7 @@ from core.pages.readers import HouseRequest, reads
 from governance.access import check_may_accept_statement, check_may_state, check_may_withdraw_statement
 from governance.models import Statement
 from governance.questions import question
+from governance.reports.wording import dated
 from governance.rules import Reference
 from governance.selectors import requirements as selectors
 from governance.selectors.portal import STATES
@@ -97,6 +98,10 @@ class FieldRow:
     href: str
 
 
+TOLD = ("contradicted", "stale", "lacking", "held")
+"""What a judgement says in sentences, what weighs most first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Actions:
     """What this person may do about a requirement, and why not where they may not."""
@@ -128,6 +133,7 @@ def _context(user: User, judged: Judged, requirement: str) -> dict[str, Any]:
         "version": judged.version,
         "people": judged.people,
         "item": item,
+        "told": {name: [dated(text) for text in getattr(item, name)] for name in TOLD},
         "line": selectors.line_of(judged, item),
         "outline": catalogue.outline(item.requirement.report),
         "rows": _field_rows(judged, item, revisions),

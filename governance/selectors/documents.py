@@ -16,6 +16,7 @@ from governance.models import Answer, Bundle, Report, Statement
 from governance.questions import load_questions
 from governance.reports.base import REPORTS
 from governance.selectors import bundle_path
+from governance.selectors.portal import STATES
 from models_registry.models import AISystem, ModelVersion
 
 FORMS = {
@@ -51,6 +52,12 @@ class ReportRow:
     @property
     def since(self) -> datetime | None:
         return self.stale[0].at if self.stale else None
+
+    @property
+    def counts(self) -> tuple[tuple[int, str], ...]:
+        """How many requirements are in which state, in words, without the states that none is in."""
+        found = self.report.counts
+        return tuple((found[key], word.lower()) for key, word in STATES.items() if found.get(key))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from django.utils import timezone
 from core.errors import NotFoundError
 from core.models import User
 from governance.models import Bundle, Grant, Statement
+from governance.reports.wording import dated
 from governance.selectors.grants import Standing, grants, standing_of
 from models_registry.models import AISystem, ModelVersion, VersionStatus
 
@@ -235,7 +236,7 @@ def _reason(item: Judgement) -> str:
 
 
 def _sentence(part: str) -> str:
-    part = part.strip()
+    part = dated(part.strip())
     return part[:1].upper() + part[1:] + ("" if part.endswith((".", "?", "…")) else ".")
 
 

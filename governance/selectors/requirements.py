@@ -13,6 +13,7 @@ from core.models import Role, User
 from governance.dossier import gather_dossier
 from governance.models import Statement
 from governance.questions import Question, load_questions
+from governance.reports.wording import dated
 from governance.selectors.portal import REGULATIONS, STATES
 from governance.standing.judgements import Judgement, State
 from governance.statuses import Readiness, Statuses, judge
@@ -153,14 +154,14 @@ def reasons(item: Judgement) -> tuple[str, ...]:
     if item.state in (State.NOT_APPLICABLE, State.UNKNOWN):
         return (sentence(item.reason),)
     if item.state is State.COMPLETE:
-        return tuple(f"Held: {text}" for text in item.held)
+        return tuple(f"Held: {dated(text)}" for text in item.held)
     found = [*map(sentence, item.contradicted), *map(sentence, item.stale)]
-    return (*found, *(f"Lacking: {text.removeprefix(UNSTATED)}" for text in item.lacking))
+    return (*found, *(f"Lacking: {dated(text.removeprefix(UNSTATED))}" for text in item.lacking))
 
 
 def sentence(text: str) -> str:
     """A part of a sentence as one of its own."""
-    text = text.strip()
+    text = dated(text.strip())
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "…")) else ".")
 
 
