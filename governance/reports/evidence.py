@@ -64,7 +64,7 @@ def check_evidence(evidence: dict[str, Any]) -> None:
 
 
 def is_fit(evidence: dict[str, Any]) -> bool:
-    """Whether a report may be written from it. Evidence of another audit that is not fit is left out, like a lost one."""
+    """Whether a report may be written from it. Unfit evidence of another audit is left out, like a lost one."""
     try:
         check_evidence(evidence)
     except AuscultError:
