@@ -86,8 +86,10 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _decode_picture(data: bytes) -> Pixels:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageFile, ImageOps
 
+    # A library that draws documents sets this for the whole process, and half a picture would pass for a study.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image: Any = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         _check_size(*image.size)

@@ -49,6 +49,17 @@ def test_a_link_that_leaves_the_folder(write_csv: Write, tmp_path: Path) -> None
     assert found(file, "image-outside-folder").row == 1
 
 
+def test_half_a_picture_is_refused_whatever_another_library_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WeasyPrint lets the whole process read truncated pictures once it is loaded; a worker may have loaded it."""
+    from PIL import ImageFile
+
+    from models_registry.cohorts.images import ImageFault, decode_image
+
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(ImageFault):
+        decode_image(png(grey(size=64))[:80])
+
+
 def test_missing_and_broken_images(write_csv: Write, tmp_path: Path) -> None:
     (tmp_path / "ok.png").write_bytes(png(grey()))
     (tmp_path / "cut.png").write_bytes(png(grey(size=64))[:80])
