@@ -109,10 +109,12 @@ def status(version: Any, home: Path) -> tuple[list[Target], dict[str, Any]]:
     connection.force_debug_cursor = True
     reset_queries()
     gather_dossier(version)
+    queries = len(connection.queries)
+    connection.force_debug_cursor = False
     facts = {
         "measurements": Measurement.objects.count(),
         "requirements": len(both().items),
-        "queries": len(connection.queries),
+        "queries": queries,
         **{f"{name}_ms": round(1000 * value, 1) for name, value in times.items()},
     }
     name = "status of every requirement of a version"
