@@ -203,7 +203,3 @@ class Catalogue:
         """Requirements whose home is this report, chapter by chapter."""
         outline = self.outline(report)
         return tuple(item for section in outline.sections for item in self.for_section(report, section.id))
-
-    def feeding(self, report: str) -> tuple[Requirement, ...]:
-        """Requirements at home in another report whose facts this one repeats."""
-        return tuple(item for item in self.requirements if report in item.also_feeds)

@@ -124,8 +124,7 @@ def _write(run: AuditRun, token: str, evidence: dict[str, Any], *, digest: str) 
     )
     if not moved:
         return
-    Measurement.objects.bulk_create(_measurements(run, result["measurements"]), batch_size=500)
-    Verdict.objects.bulk_create(_verdicts(run, result["verdicts"]), batch_size=500)
+    store_rows(run, result)
     ledger.record(
         actor="system",
         act="run.judged",
@@ -136,6 +135,12 @@ def _write(run: AuditRun, token: str, evidence: dict[str, Any], *, digest: str) 
         from evaluation import tasks
 
         tasks.advise.delay_on_commit(run.pk)
+
+
+def store_rows(run: AuditRun, result: dict[str, Any]) -> None:
+    """Write the measurements and verdicts of a result as rows of the run, for pages to ask."""
+    Measurement.objects.bulk_create(_measurements(run, result["measurements"]), batch_size=500)
+    Verdict.objects.bulk_create(_verdicts(run, result["verdicts"]), batch_size=500)
 
 
 MEASURED = (

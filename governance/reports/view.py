@@ -57,18 +57,6 @@ class View:
         name = run_name(self.evidence["run"]["id"])
         return Source(kind="audit", name=name, digest=self.evidence_digest, protocol=protocol)
 
-    def statement_source(self, requirement: str) -> Source:
-        """The statement that a requirement's judgement is made with: the accepted one, else the newest of the version.
-
-        Raises:
-            LookupError: nobody stated anything.
-        """
-        judgement = self.statuses.of(requirement)
-        told = judgement.accepted or judgement.statement
-        if told is None:
-            raise LookupError(f"Nobody stated anything on {requirement}.")
-        return _of_statement(told)
-
     def answer_source(self, question: str) -> Source:
         """The answer to one question of the questionnaire."""
         known, told = self.questions.get(question), self.dossier["answers"].get(question)

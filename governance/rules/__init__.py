@@ -99,14 +99,6 @@ class Facts:
         statement = self.accepted.get(requirement_id)
         return str(statement["text"]).strip() if statement else ""
 
-    def fields_named(self, name: str) -> dict[str, Any]:
-        """The value that each accepted, current statement gives a field of this name, by requirement."""
-        return {
-            key: statement["fields"][name]
-            for key, statement in self.accepted.items()
-            if statement["fields"].get(name) not in (None, "", [], {})
-        }
-
     def audits(self, kind: str = "") -> list[dict[str, Any]]:
         """Finished audits of this version on the dossier's cohort that show a kind of evidence; newest first."""
         return [

@@ -9,7 +9,15 @@ from django.utils.translation import gettext as _
 from governance.conditions.truth import Truth
 from governance.rules import Facts, Finding, declare_table, judged_by
 from governance.rules.annex_iv_lifecycle import declaration_rule
-from governance.rules.notes import Notes, answer_reference, issued, report_name, report_reference, version_reference
+from governance.rules.notes import (
+    Notes,
+    answer_reference,
+    issued,
+    registered_purpose,
+    report_name,
+    report_reference,
+    version_reference,
+)
 from governance.rules.values import date_of, is_empty, plain
 
 NATIONAL = frozenset({"2"})
@@ -93,11 +101,7 @@ def names(facts: Facts) -> Finding:
 
 @judged_by("AIA-AnnexVIII-A-5")
 def purpose(facts: Facts) -> Finding:
-    notes, registered = Notes(facts, "AIA-AnnexVIII-A-5"), facts.dossier["system"]["intended_purpose"]
-    if registered:
-        notes.hold(_("the intended purpose, as registered"))
-    notes.fill("purpose", registered)
-    return notes.finding()
+    return registered_purpose(facts, "AIA-AnnexVIII-A-5", "purpose")
 
 
 @judged_by("AIA-AnnexVIII-A-7")

@@ -80,13 +80,14 @@ def oversight(facts: Facts) -> Finding:
 
 @judged_by("AIA-Art27-2-3")
 def notification(facts: Facts) -> Finding:
-    notes = Notes(facts, "AIA-Art27-2-3")
-    start = date_of(facts.values("AIA-Art27-1-b").get("start"))
-    told = date_of(notes.stated.get("notified_on"))
-    notes.contradict(
-        _("The authority was notified after the first use."),
-        when=start is not None and told is not None and told > start,
-    )
+    return _told_before_use(facts, "AIA-Art27-2-3", "notified_on", _("The authority was notified after the first use."))
+
+
+def _told_before_use(facts: Facts, key: str, field: str, words: str) -> Finding:
+    """Somebody is told before the use begins; ``words`` where a stated day is later."""
+    notes = Notes(facts, key)
+    start, told = date_of(facts.values("AIA-Art27-1-b").get("start")), date_of(notes.stated.get(field))
+    notes.contradict(words, when=start is not None and told is not None and told > start)
     return notes.finding()
 
 
@@ -105,14 +106,7 @@ def with_dpia(facts: Facts) -> Finding:
 
 @judged_by("AIA-Art26-7")
 def workers(facts: Facts) -> Finding:
-    notes = Notes(facts, "AIA-Art26-7")
-    start = date_of(facts.values("AIA-Art27-1-b").get("start"))
-    told = date_of(notes.stated.get("informed_on"))
-    notes.contradict(
-        _("The staff was informed after the first use."),
-        when=start is not None and told is not None and told > start,
-    )
-    return notes.finding()
+    return _told_before_use(facts, "AIA-Art26-7", "informed_on", _("The staff was informed after the first use."))
 
 
 @judged_by("AIA-Art86")

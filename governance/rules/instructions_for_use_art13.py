@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from governance.conditions.truth import Truth
 from governance.rules import Facts, Finding, Rule, declare_table, judged_by
 from governance.rules.annex_iv import attributes_of, hold_audits, modalities
-from governance.rules.notes import AFFIRMED, Notes, audit_reference, newest_issue, says, uncovered
+from governance.rules.notes import AFFIRMED, Notes, audit_reference, newest_issue, registered_purpose, says, uncovered
 from governance.rules.values import is_empty, plain, rows_of, texts_of
 
 declare_table("AIA-Art13-3-b-ii", "declared_levels", "metric", "value", "audit")
@@ -38,11 +38,7 @@ def contacts(facts: Facts) -> Finding:
 
 @judged_by("AIA-Art13-3-b-i")
 def intended_purpose(facts: Facts) -> Finding:
-    notes, purpose = Notes(facts, "AIA-Art13-3-b-i"), facts.dossier["system"]["intended_purpose"]
-    if purpose:
-        notes.hold(_("the intended purpose, as registered"))
-    notes.fill("intended_purpose", purpose)
-    return notes.finding()
+    return registered_purpose(facts, "AIA-Art13-3-b-i", "intended_purpose")
 
 
 @judged_by("AIA-Art13-3-b-ii")

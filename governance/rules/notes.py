@@ -146,6 +146,15 @@ def report_reference(report: Mapping[str, Any]) -> Reference:
     return Reference(kind="report", name=name, digest=report["pdf_digest"], href_id=str(report["id"]))
 
 
+def registered_purpose(facts: Facts, key: str, field: str) -> Finding:
+    """A requirement that repeats the intended purpose: the registered one fills its field."""
+    notes, purpose = Notes(facts, key), facts.dossier["system"]["intended_purpose"]
+    if purpose:
+        notes.hold(_("the intended purpose, as registered"))
+    notes.fill(field, purpose)
+    return notes.finding()
+
+
 def issued(notes: Notes, kind: str, words: str) -> dict[str, Any] | None:
     """The newest issued report of a kind, with ``ready`` true where it was complete and nothing changed since.
 

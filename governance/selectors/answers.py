@@ -1,4 +1,4 @@
-"""The answers about a system: the newest of each question, and how it came to be."""
+"""The answers about a system: the newest of each question."""
 
 from __future__ import annotations
 
@@ -10,8 +10,3 @@ def newest_answers(system: AISystem) -> dict[str, Answer]:
     """The newest answer by question, taken-back ones (``value`` None) included, in one query."""
     rows = Answer.objects.filter(system=system).select_related("author").order_by("question", "pk")
     return {row.question: row for row in rows}
-
-
-def answer_history(system: AISystem, question: str) -> list[Answer]:
-    """Every answer to one question, newest first."""
-    return list(Answer.objects.filter(system=system, question=question).select_related("author").order_by("-pk"))

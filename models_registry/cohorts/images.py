@@ -74,6 +74,10 @@ def decode_image(data: bytes) -> Pixels:
     Raises:
         ImageFault: ``unreadable-image`` or ``image-too-large``.
     """
+    from PIL import ImageFile
+
+    # A library that draws documents allows half pictures for the whole process; DICOM decoders use Pillow too.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     with warnings.catch_warnings():
         # Decoders warn about odd headers that do not concern the pixels; what fails raises.
         warnings.simplefilter("ignore")
@@ -86,10 +90,8 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _decode_picture(data: bytes) -> Pixels:
-    from PIL import Image, ImageFile, ImageOps
+    from PIL import Image, ImageOps
 
-    # A library that draws documents sets this for the whole process, and half a picture would pass for a study.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image: Any = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         _check_size(*image.size)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from models_registry.cohorts.values import Mask, is_text, nulls_of, trimmed
 
@@ -98,8 +97,3 @@ def series_arrays(array: pa.Array) -> list[np.ndarray[Any, np.dtype[np.float64]]
     inner = array.values
     flat = np.stack([inner.field("t").to_numpy(), inner.field("v").to_numpy()], axis=1)
     return [None if missing[i] else flat[offsets[i] : offsets[i + 1]] for i in range(len(array))]
-
-
-def n_points(array: pa.Array) -> int:
-    """Number of points in all series of a column."""
-    return int(pc.sum(pc.list_value_length(array)).as_py() or 0)

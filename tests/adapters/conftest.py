@@ -134,6 +134,12 @@ def endpoint_folder(tmp_path_factory) -> Iterator[Path]:
         yield models_g3.save_endpoint(tmp_path_factory.mktemp("endpoint"), server.host)
 
 
+@pytest.fixture
+def folder(writers, tmp_path):
+    """A copy of a tiny model that a test may spoil."""
+    return lambda name: Path(shutil.copytree(writers[name], tmp_path / name))
+
+
 def reordered(batch: StudyBatch, rows: list[int]) -> StudyBatch:
     """The same studies in another order, or some of them."""
     return StudyBatch(

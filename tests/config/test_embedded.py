@@ -230,10 +230,13 @@ def test_a_machine_without_a_broker_is_told_what_to_do(monkeypatch: pytest.Monke
 
 def test_nobody_answers_on_a_socket_that_was_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # pytest's folders may be too long for a socket's path
+    slept: list[float] = []
+    monkeypatch.setattr("redis.retry.sleep", slept.append)
     assert not redis.ping(Path("none.sock"))
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("left.sock")
     assert not redis.ping(Path("left.sock"))
+    assert slept == [], "whoever waits for the broker asks again and again"
 
 
 # The machine

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,94 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from click.testing import CliRunner, Result
 
-from config.cli.audit import audit
-from core.errors import AuscultError, CohortError, ProtocolError
 from evaluation.engine import Protocol, run_audit
-from evaluation.engine.registry import SUITES
-from evaluation.engine.runner import check_columns
-from tests.engine.builders import body, protocol
+from tests.engine.bad_files import ROWS, RULES, Change, assign, frame, refused, run, write
+from tests.engine.builders import body
 
-ROWS = 60
-RULES = body(labels=[{"name": "x", "threshold": {"value": 0.5, "source": "elsewhere"}}])
-Change = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-def frame() -> pd.DataFrame:
-    index = np.arange(ROWS)
-    return pd.DataFrame(
-        {
-            "patient_id": [f"p{i // 2}" for i in index],
-            "study_id": [f"s{i}" for i in index],
-            "sex": np.where(index % 4 < 2, "F", "M"),
-            "age": 20 + index,
-            "label.x": index % 2,
-            "score.x": np.round(np.random.default_rng(1).random(ROWS), 3),
-        }
-    )
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever happens, the temporary folder is as empty afterwards as before."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    yield
-    assert list(scratch.iterdir()) == []
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "work"
-    made.mkdir()
-    return made
-
-
-def run(data: Path, rules: bytes | dict[str, Any] = RULES, *more: str | Path) -> Result:
-    """The command as the issue writes it, with a result file that must not appear."""
-    written = data.parent / "rules.yaml"
-    written.write_bytes(rules if isinstance(rules, bytes) else yaml.safe_dump(rules).encode())
-    out = data.parent / "out.json"
-    given = ["--suite", "fairness", "--predictions", data, "--protocol", written, "--json", "--out", out, *more]
-    before = {path.name for path in data.parent.iterdir()}
-    ran = CliRunner().invoke(audit, [str(item) for item in given])
-    if ran.exit_code == 3:
-        assert ran.stdout == ""
-        assert {path.name for path in data.parent.iterdir()} == before
-    return ran
-
-
-def refused(ran: Result, *said: str) -> None:
-    assert ran.exit_code == 3, ran.output
-    first, _, remedy = ran.stderr.partition("What to do: ")
-    assert first.startswith("Error: ")
-    assert len(remedy.strip()) > 10
-    for words in said:
-        assert words in ran.stderr, ran.stderr
-
-
-def assign(column: str, value: Any, row: int | None = None) -> Change:
-    """A change of a whole column, or of one row of it (counted from 1)."""
-
-    def change(data: pd.DataFrame) -> pd.DataFrame:
-        if row is None:
-            data[column] = value
-        else:
-            values = data[column].astype(object)
-            values.iloc[row - 1] = value
-            data[column] = values.infer_objects()
-        return data
-
-    return change
-
-
-def write(data: pd.DataFrame, path: Path) -> Path:
-    data.to_csv(path, index=False) if path.suffix == ".csv" else data.to_parquet(path)
-    return path
-
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 IN_FILE: dict[str, tuple[Change, tuple[str, ...]]] = {
     "labels absent": (
@@ -303,106 +218,3 @@ def test_a_mapping_is_the_remedy_that_messages_name(folder: Path) -> None:
     assert run(path, RULES, "--mapping", folder / "map.yaml").exit_code in {0, 1, 2}
     (folder / "map.yaml").write_text("columns: 7\n")
     refused(run(path, RULES, "--mapping", folder / "map.yaml"), "map.yaml", "'columns' must map")
-
-
-# The protocol
-
-
-def test_an_unknown_metric_lists_the_known_ones(folder: Path) -> None:
-    rules = RULES | {"criteria": [{"id": "a", "metric": "f_score", "direction": "at_most", "margin": 0.1}]}
-    ran = run(write(frame(), folder / "p.parquet"), rules)
-    refused(ran, "rules.yaml", "criteria[0].metric: there is no metric 'f_score'. Known: ")
-    assert all(name in ran.stderr for name in SUITES.get("fairness").metrics)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("name: x\ntitle: M\u00e4rz".encode("latin-1"), "Line 2: the protocol is not UTF-8 (byte 0xe4)"),
-        (yaml.safe_dump(RULES).encode("utf-16"), "Line 1: the protocol is not UTF-8"),
-        (b"PAR1\0\0\1\2", "not valid YAML"),
-        (b"", "a protocol is a mapping of keys"),
-        (b"a: [1", "not valid YAML"),
-        (b"x" * 300_000, "Give a protocol file, not a data file"),
-    ],
-)
-def test_protocols_that_are_none(folder: Path, content: bytes, said: str) -> None:
-    refused(run(write(frame(), folder / "p.parquet"), content), "rules.yaml", said)
-
-
-def test_a_byte_order_mark_is_no_part_of_a_protocol(folder: Path) -> None:
-    rules = b"\xef\xbb\xbf" + yaml.safe_dump(RULES).encode()
-    assert run(write(frame(), folder / "p.parquet"), rules).exit_code in {0, 1, 2}
-
-
-def test_columns_are_listed_up_to_a_bound(folder: Path) -> None:
-    names = [f"column-{i}" for i in range(5000)]
-    with pytest.raises(ProtocolError) as caught:
-        check_columns(protocol(), names, file="p.csv")
-    assert "and 4970 others" in caught.value.remedy or len(caught.value.remedy) < 1000
-
-
-@pytest.mark.parametrize(
-    ("changes", "column"),
-    [
-        ({"splits": {"audited": ["test"]}}, "split"),
-        ({"criteria": [{"id": "a", "metric": "auroc", "direction": "at_least", "margin": 0.7}]}, "score.x"),
-    ],
-)
-def test_columns_that_only_some_protocols_need(changes: dict[str, Any], column: str) -> None:
-    have = ["patient_id", "study_id", "sex", "label.x", "pred.x"]
-    with pytest.raises(ProtocolError) as caught:
-        check_columns(protocol(**changes), have, file="p.csv")
-    assert (caught.value.file, caught.value.column) == ("p.csv", column)
-    check_columns(protocol(**changes), [*have, column], file="p.csv")
-
-
-def test_the_engine_raises_what_the_command_prints(folder: Path) -> None:
-    path = write(assign("score.x", 2.0, 5)(frame()), folder / "p.parquet")
-    with pytest.raises(CohortError) as caught:
-        run_audit(protocol=Protocol.from_dict(RULES), predictions=path)
-    assert (caught.value.file, caught.value.column, caught.value.row) == ("p.parquet", "score.x", 5)
-
-
-@pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
-@pytest.mark.parametrize(("empty", "said"), [("reference", "no study has a report"), ("generated", "wrote no report")])
-def test_reports_that_are_all_empty(folder: Path, name: str, empty: str, said: str) -> None:
-    text = "There is a pleural effusion."
-    texts: dict[str, Any] = {"text.reference": text, "text.generated": text} | {f"text.{empty}": None}
-    criterion = {"id": "a", "metric": "report_underdiagnosis_difference", "attribute": "sex"}
-    rules = body(labels=[], reports={"findings": ["*"]}, criteria=[criterion | {"direction": "at_most", "margin": 0.1}])
-    refused(run(write(frame().assign(**texts), folder / name), rules), f"column text.{empty}", said, "all 60 rows")
-    refused(run(write(frame(), folder / name), rules), "'text.reference' is missing", "'text.generated' is missing")
-
-
-# The result file
-
-
-def test_a_result_never_replaces_what_it_is_made_from(folder: Path) -> None:
-    path = write(frame(), folder / "p.csv")
-    before = path.read_bytes()
-    refused(run(path, RULES, "--out", path), "The result would replace", "--out")
-    refused(run(path, RULES, "--out", folder / "rules.yaml"), "The result would replace")
-    refused(run(path, RULES, "--out", folder / "none" / "out.json"), "There is no folder")
-    assert path.read_bytes() == before
-
-
-def test_a_result_is_written_whole_or_not_at_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(frame(), folder / "p.csv")
-    out = folder / "out.json"
-    out.write_text("what was there")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    refused(run(path), "out.json cannot be written: No space left on device")
-    assert out.read_text() == "what was there"
-    monkeypatch.undo()
-    assert run(path).exit_code in {0, 1, 2}
-    assert json.loads(out.read_text())["auscult_audit"] == 1
-
-
-@pytest.mark.parametrize("broken", ["sketch_shard", "assess"])
-def test_a_fault_in_the_middle_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    def fail(*_: Any, **__: Any) -> Any:
-        raise AuscultError("It broke.", remedy="Try it once more.")
-
-    monkeypatch.setattr(f"evaluation.engine.runner.{broken}", fail)
-    refused(run(write(frame(), folder / "p.csv")), "It broke.")

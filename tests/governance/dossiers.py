@@ -9,58 +9,21 @@ from governance.questions import load_questions
 from governance.requirements import Requirement, load_requirements
 from governance.rules import table_columns
 from governance.standing.bindings import binding_of
+from tests.governance import example_answers
 
 AS_OF = "2026-11-22T12:00:00+00:00"
 DAY = "2026-11-20"
-DEVICE = {
-    "ai_system": True,
-    "union_market": True,
-    "research_only": False,
+DEVICE = {key: value for key, value in example_answers.DEVICE.items() if key != "published_fakes"} | {
     "role": "both",
-    "provider_outside_union": False,
-    "placed_on_market": False,
-    **{f"art5_{limb}": False for limb in ("a", "b", "c", "d", "e", "f", "g", "h", "ba", "bb")},
-    "device_law": "mdr",
-    "mdr_class": "IIa",
-    "in_house": False,
-    "annex_i_section": "A",
-    "other_product_law": False,
-    "manufacturer": True,
-    "notified_body": True,
-    "implantable": False,
-    "annex_iii_points": ["none"],
     "sites": ["Charité Mitte"],
     "deployer_kind": "public_law",
     "public_authority": False,
     "workplace": False,
-    "trains_on_data": True,
-    "learns_after_market": False,
-    "predetermined_changes": False,
     "third_party_model": False,
-    "gpai_provider": False,
-    "gpai_modified": False,
-    "direct_interaction": False,
     "generated_content": ["none"],
-    "emotion_recognition": False,
-    "biometric_categorisation": False,
-    "personal_data": True,
     "synthetic_data": False,
-    "data_role": "controller",
-    "special_categories": ["health"],
-    "minors": False,
-    "bias_special_data": False,
-    "reuse_of_data": True,
-    "ehds_data": False,
-    "us_data": False,
-    "dpia_case_a": False,
-    "dpia_case_b": True,
-    "dpia_case_c": False,
     "dpia_national_list": False,
     **{f"wp248_c{number}": number == 4 for number in range(1, 10)},
-    "dpia_chosen": False,
-    "high_residual_risk": False,
-    "breach": False,
-    "incident": False,
 }
 """A class IIa device in a public hospital, used for nothing in Annex III."""
 

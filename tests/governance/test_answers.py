@@ -14,7 +14,7 @@ from core.errors import DeniedError
 from core.models import LedgerEntry
 from governance.models import Answer
 from governance.questions import AnswerError
-from governance.selectors.answers import answer_history, newest_answers
+from governance.selectors.answers import newest_answers
 from governance.services.answers import record_answers
 from models_registry.models import AISystem
 
@@ -31,6 +31,11 @@ def system(people: SimpleNamespace) -> AISystem:
 def recorded() -> list[dict[str, Any]]:
     entries = LedgerEntry.objects.filter(act="answers.recorded")
     return [json.loads(entry.body)["payload"] for entry in entries]
+
+
+def answer_history(system: AISystem, question: str) -> list[Answer]:
+    """Every answer to one question, newest first."""
+    return list(Answer.objects.filter(system=system, question=question).order_by("-pk"))
 
 
 def test_answers_are_written_with_their_reasons_and_one_entry(system: AISystem, people: SimpleNamespace) -> None:

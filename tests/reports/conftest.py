@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,105 +163,86 @@ def _verdicts(outcome: str) -> list[dict[str, Any]]:
     return rows
 
 
+RUN = {
+    "id": 4,
+    "attempt": 1,
+    "spec_digest": digest("spec"),
+    "requested_by": "amir",
+    "requested_at": "2026-11-22T10:00:00+00:00",
+    "started_at": "2026-11-22T10:00:04+00:00",
+    "finished_at": "2026-11-22T10:02:31+00:00",
+}
+SYSTEM = {
+    "name": "Reference multimodal chest model",
+    "slug": "reference-chest",
+    "provider": "Auscult reference implementation",
+    "intended_purpose": "Helps radiologists to find pleural effusion and pneumothorax on chest X-rays of "
+    "adults. It does not replace their reading.",
+    "risk_class": "MDR class IIa; high-risk by Art. 6(1) (declared)",
+}
+DETAILS = {
+    "architecture": "FusionModel: convolutional image encoder, text and series transformers, late fusion",
+    "parameters": 1_043_204,
+    "training": {"cohort_digest": digest("training"), "epochs": 6, "seconds": 71.2, "seed": 11},
+    "preprocessing": {"image": "64 x 64 grey", "text": "hashed words, 128 at most"},
+    "licence": "Apache-2.0",
+}
+PROTOCOL = {
+    "name": "imaging-classifier-v1",
+    "title": "Imaging classifier: equal sensitivity",
+    "digest": digest("protocol"),
+    "body": {
+        "name": "imaging-classifier-v1",
+        "labels": list(LABELS),
+        "threshold": 0.5,
+        "criteria": [
+            {
+                "id": "equal-sensitivity",
+                "metric": "equal_opportunity_difference",
+                "direction": "at_most",
+                "margin": MARGIN,
+            }
+        ],
+    },
+    "locked_by": "amir",
+    "locked_at": "2026-11-21T09:00:00+00:00",
+    "approved_by": "clara",
+    "approved_at": "2026-11-21T15:30:00+00:00",
+}
+EXECUTION = {
+    "settings": {"batch_size": 64, "precision": "float32", "seed": 0},
+    "shards": 8,
+    "shards_from_cache": 0,
+    "workers": ["gpu@ward"],
+    "device": "cpu",
+    "seconds": 147.0,
+    "studies_per_second": 35.4,
+    "environment": {
+        "python": "3.11.2",
+        "platform": "Linux-6.1-x86_64",
+        "cpus": 2,
+        "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
+        "code": {"commit": "0" * 40, "changed": False},
+    },
+    "plugins": {
+        "adapters": {"fusion": "models_registry.adapters.fusion.FusionFactory"},
+        "suites": {},
+    },
+}
+
+
 def make_evidence(
     outcome: str = "pass", *, simulated: bool = True, runs_weights: bool = True, **replaced: dict[str, Any]
 ) -> dict[str, Any]:
     """An evidence document. ``replaced`` updates its parts: ``system={"name": "X"}``."""
-    details = {
-        "architecture": "FusionModel: convolutional image encoder, text and series transformers, late fusion",
-        "parameters": 1_043_204,
-        "training": {"cohort_digest": digest("training"), "epochs": 6, "seconds": 71.2, "seed": 11},
-        "preprocessing": {"image": "64 x 64 grey", "text": "hashed words, 128 at most"},
-        "licence": "Apache-2.0",
-    }
     evidence: dict[str, Any] = {
         "schema": "auscult/evidence/1",
-        "run": {
-            "id": 4,
-            "attempt": 1,
-            "spec_digest": digest("spec"),
-            "requested_by": "amir",
-            "requested_at": "2026-11-22T10:00:00+00:00",
-            "started_at": "2026-11-22T10:00:04+00:00",
-            "finished_at": "2026-11-22T10:02:31+00:00",
-        },
-        "system": {
-            "name": "Reference multimodal chest model",
-            "slug": "reference-chest",
-            "provider": "Auscult reference implementation",
-            "intended_purpose": "Helps radiologists to find pleural effusion and pneumothorax on chest X-rays of "
-            "adults. It does not replace their reading.",
-            "risk_class": "MDR class IIa; high-risk by Art. 6(1) (declared)",
-        },
-        "version": {
-            "label": "1.0-biased" if outcome == "fail" else "1.1",
-            "adapter": "fusion" if runs_weights else "recorded",
-            "digest": digest(f"version {outcome}"),
-            "manifest": {"config.json": digest("config"), "model.safetensors": digest(f"weights {outcome}")},
-            "config": {
-                "capabilities": ["classify"],
-                "labels": list(LABELS),
-                "modalities": ["image", "text.report", "series.crp", "age"] if runs_weights else [],
-                "required": ["image"] if runs_weights else [],
-                "runs_weights": runs_weights,
-                "details": details if runs_weights else {},
-            },
-            "submitted_by": "elena",
-            "submitted_at": "2026-11-20T08:12:00+00:00",
-            "notes": "",
-        },
-        "cohort": {
-            "name": "Held-out simulated chest cohort",
-            "digest": digest("cohort"),
-            "n_studies": 5210,
-            "n_patients": 2000,
-            "simulated": simulated,
-            "source": "Patient simulator, seed 3" if simulated else "Expert-labelled chest X-rays",
-            "licence": "Apache-2.0",
-            "summary": SUMMARY,
-        },
-        "protocol": {
-            "name": "imaging-classifier-v1",
-            "title": "Imaging classifier: equal sensitivity",
-            "digest": digest("protocol"),
-            "body": {
-                "name": "imaging-classifier-v1",
-                "labels": list(LABELS),
-                "threshold": 0.5,
-                "criteria": [
-                    {
-                        "id": "equal-sensitivity",
-                        "metric": "equal_opportunity_difference",
-                        "direction": "at_most",
-                        "margin": MARGIN,
-                    }
-                ],
-            },
-            "locked_by": "amir",
-            "locked_at": "2026-11-21T09:00:00+00:00",
-            "approved_by": "clara",
-            "approved_at": "2026-11-21T15:30:00+00:00",
-        },
-        "execution": {
-            "settings": {"batch_size": 64, "precision": "float32", "seed": 0},
-            "shards": 8,
-            "shards_from_cache": 0,
-            "workers": ["gpu@ward"],
-            "device": "cpu",
-            "seconds": 147.0,
-            "studies_per_second": 35.4,
-            "environment": {
-                "python": "3.11.2",
-                "platform": "Linux-6.1-x86_64",
-                "cpus": 2,
-                "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
-                "code": {"commit": "0" * 40, "changed": False},
-            },
-            "plugins": {
-                "adapters": {"fusion": "models_registry.adapters.fusion.FusionFactory"},
-                "suites": {},
-            },
-        },
+        "run": deepcopy(RUN),
+        "system": deepcopy(SYSTEM),
+        "version": _version(outcome, runs_weights=runs_weights),
+        "cohort": _cohort(simulated=simulated),
+        "protocol": deepcopy(PROTOCOL),
+        "execution": deepcopy(EXECUTION),
         "result": {
             "outcome": outcome,
             "measurements": _measurements(outcome),
@@ -273,6 +255,39 @@ def make_evidence(
     for part, body in replaced.items():
         evidence[part] |= body
     return evidence
+
+
+def _version(outcome: str, *, runs_weights: bool) -> dict[str, Any]:
+    return {
+        "label": "1.0-biased" if outcome == "fail" else "1.1",
+        "adapter": "fusion" if runs_weights else "recorded",
+        "digest": digest(f"version {outcome}"),
+        "manifest": {"config.json": digest("config"), "model.safetensors": digest(f"weights {outcome}")},
+        "config": {
+            "capabilities": ["classify"],
+            "labels": list(LABELS),
+            "modalities": ["image", "text.report", "series.crp", "age"] if runs_weights else [],
+            "required": ["image"] if runs_weights else [],
+            "runs_weights": runs_weights,
+            "details": deepcopy(DETAILS) if runs_weights else {},
+        },
+        "submitted_by": "elena",
+        "submitted_at": "2026-11-20T08:12:00+00:00",
+        "notes": "",
+    }
+
+
+def _cohort(*, simulated: bool) -> dict[str, Any]:
+    return {
+        "name": "Held-out simulated chest cohort",
+        "digest": digest("cohort"),
+        "n_studies": 5210,
+        "n_patients": 2000,
+        "simulated": simulated,
+        "source": "Patient simulator, seed 3" if simulated else "Expert-labelled chest X-rays",
+        "licence": "Apache-2.0",
+        "summary": SUMMARY,
+    }
 
 
 SUMMARY: dict[str, Any] = {
