@@ -80,12 +80,12 @@ def judged_run(home: Path) -> Any:
 
 def charts(run: Any) -> list[Target]:
     """Planning and drawing one chart of each kind that an audit of 15 labels gives."""
-    from evaluation.charts import plan_calibration, plan_forest, plan_heatmap, plan_tradeoff
+    from evaluation.charts import ChartPlan, plan_calibration, plan_forest, plan_heatmap, plan_tradeoff
 
     rows = [row.detail for row in run.measurements.all()]
     verdict = run.verdicts.first().detail
     about = {"label": verdict["label"], "attribute": verdict["attribute"]}
-    plans = {
+    plans: dict[str, Callable[[], ChartPlan]] = {
         "forest": lambda: plan_forest(rows, verdict),
         "calibration": lambda: plan_calibration(rows, **about),
         "trade-off": lambda: plan_tradeoff(rows, **about),
