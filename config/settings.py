@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from config.mail_settings import read_mail_settings
 from core.errors import EnvironmentProblemError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -158,6 +159,20 @@ FILE_UPLOAD_TEMP_DIR = None
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+_MAIL = read_mail_settings(os.environ, home=AUSCULT_HOME, production=PRODUCTION)
+EMAIL_BACKEND = _MAIL.backend
+EMAIL_HOST = _MAIL.host
+EMAIL_PORT = _MAIL.port
+EMAIL_HOST_USER = _MAIL.user
+EMAIL_HOST_PASSWORD = _MAIL.password
+EMAIL_USE_TLS = _MAIL.use_tls
+EMAIL_USE_SSL = _MAIL.use_ssl
+EMAIL_FILE_PATH = _MAIL.file_path
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = _MAIL.sender
+# What people type to open the installation; links in mails begin with it.
+AUSCULT_BASE_URL = _MAIL.base_url
+
 # No inline script or style anywhere, nothing from other hosts.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -207,14 +222,23 @@ CELERY_TIMEZONE = "UTC"
 SWEEP_SECONDS = float(os.environ.get("AUSCULT_SWEEP_SECONDS", "30"))
 CELERY_BEAT_SCHEDULE = {
     f"{app}-sweep": {"task": f"{app}.tasks.sweep", "schedule": SWEEP_SECONDS}
-    for app in ("models_registry", "evaluation", "synthetic", "governance")
+    for app in ("core", "models_registry", "evaluation", "synthetic", "governance")
+} | {
+    "sign-ledger-head": {
+        "task": "core.tasks.sign_head",
+        "schedule": float(os.environ.get("AUSCULT_HEAD_SECONDS", "3600")),
+    }
 }
+# A folder outside of this installation that gets a copy of each signed head of the ledger.
+AUSCULT_LEDGER_EXPORT = os.environ.get("AUSCULT_LEDGER_EXPORT", "")
 # A worker that has not renewed its lease for this long is taken for dead.
 AUSCULT_LEASE_SECONDS = int(os.environ.get("AUSCULT_LEASE_SECONDS", "120"))
 # Folders on the server whose files a page may be told to read, separated by the system's path separator.
 AUSCULT_IMPORT_ROOTS = [
     Path(folder).resolve() for folder in os.environ.get("AUSCULT_IMPORT_ROOTS", "").split(os.pathsep) if folder
 ] + [AUSCULT_HOME / name for name in ("sources", "uploads", "scratch", "cache")]
+# What a site may tell of the group of an output, besides sex and age band; see docs/governance/oversight.md.
+AUSCULT_GROUP_ATTRIBUTES = [name for name in os.environ.get("AUSCULT_GROUP_ATTRIBUTES", "").split(",") if name]
 # What the worker that runs models computes on and with; see docs/operations.md.
 AUSCULT_DEVICE = os.environ.get("AUSCULT_DEVICE", "auto")
 AUSCULT_THREADS = _whole_number("AUSCULT_THREADS", 0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from config.api import patterns
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("core.urls")),
     path("", include("models_registry.urls")),
     path("", include("evaluation.urls")),
     path("", include("synthetic.urls")),
     path("", include("governance.urls")),
+    path("api/v1/", include((patterns(), "api"))),
 ]
 handler403 = "core.pages.errors.denied"
 handler404 = "core.pages.errors.not_found"

@@ -48,6 +48,17 @@ def check_role(user: User, *allowed: Role, to: str) -> None:
         )
 
 
+def people_with(*roles: Role) -> list[User]:
+    """Everyone who holds one of the roles: open accounts, one for each person, in the order of their names."""
+    rows = User.objects.filter(role_grants__role__in=roles, is_active=True, merged_into=None)
+    return list(rows.distinct().order_by("username"))
+
+
+def same_person(one: User | None, other: User | None) -> bool:
+    """Whether two accounts are of one person; False where one of them is nobody."""
+    return one is not None and other is not None and one.identity_id == other.identity_id
+
+
 def _in_sentence(label: str) -> str:
     """A role inside a sentence: ``ML engineer`` keeps its capitals, ``Auditor`` does not."""
     return label if label[:2].isupper() else label[0].lower() + label[1:]

@@ -38,6 +38,11 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def sha256_text(text: str) -> str:
+    """Digest of a text in UTF-8, by which a ledger entry proves words without telling them."""
+    return sha256_bytes(text.encode())
+
+
 def sha256_json(value: Any) -> str:
     """SHA-256 of the canonical JSON of ``value``."""
     return sha256_bytes(canonical_json(value))

@@ -6,6 +6,9 @@ reads it: pages show it under the message, the command line prints it after ``Wh
 
 from __future__ import annotations
 
+RELOAD = "Reload the page to see its present state."
+"""What to do where somebody else was faster."""
+
 
 class AuscultError(Exception):
     """Base of every error a user may see.

@@ -1,31 +1,29 @@
 """The ledger: every act that counts, in an append-only Merkle tree.
 
 ``record`` is called inside the transaction of the act, so that an act without its entry, or an entry without its
-act, cannot be. Database triggers refuse to change or delete an entry.
+act, cannot be. Database triggers refuse to change or delete an entry; what gets past them :func:`verify` finds.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
 from core import merkle
 from core.digests import canonical_json
+from core.errors import DigestMismatchError
+from core.ledger_checks import HeadToCheck, LedgerCheck, TreeHead, check_ledger
+from core.ledger_rows import LedgerRows
 from core.models import LedgerEntry, LedgerHead, LedgerNode
 
-BATCH = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class TreeHead:
-    """The size of the ledger and the root hash that stands for all of it."""
-
-    size: int
-    root: str
+__all__ = ["ConsistencyProof", "InclusionProof", "LedgerCheck", "TreeHead", "prove_consistency", "prove_inclusion",
+           "record", "tree_head", "verify"]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +37,12 @@ class InclusionProof:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerCheck:
-    """What a verification found. ``problem`` names the first entry that is not what it was."""
+class ConsistencyProof:
+    """That the ledger with the head ``new`` begins with the ledger that had the head ``old``."""
 
-    entries: int
-    head: TreeHead
-    problem: str | None
-
-    @property
-    def intact(self) -> bool:
-        return self.problem is None
+    old: TreeHead
+    new: TreeHead
+    path: tuple[str, ...]
 
 
 def record(*, actor: str, act: str, subject: tuple[str, object], payload: dict[str, Any] | None = None) -> LedgerEntry:
@@ -60,6 +54,8 @@ def record(*, actor: str, act: str, subject: tuple[str, object], payload: dict[s
         subject: Kind and identifier of what was acted on.
         payload: Facts that belong to the act: digests, counts, reasons. Never patient-level data.
 
+    An entry whose moment lies a second or more before that of an earlier one says so in ``clock_behind_seconds``.
+
     Raises:
         RuntimeError: outside a transaction, because the entry could then outlive a failed act.
     """
@@ -67,6 +63,7 @@ def record(*, actor: str, act: str, subject: tuple[str, object], payload: dict[s
         raise RuntimeError("ledger.record must be called in the transaction of the act it records")
     head, _ = LedgerHead.objects.select_for_update().get_or_create(pk=1)
     index, now = head.size, timezone.now()
+    behind = int((head.recorded_at - now).total_seconds()) if head.recorded_at else 0
     body = canonical_json(
         {
             "index": index,
@@ -77,9 +74,10 @@ def record(*, actor: str, act: str, subject: tuple[str, object], payload: dict[s
             "subject_id": str(subject[1]),
             "payload": payload or {},
         }
+        | ({"clock_behind_seconds": behind} if behind > 0 else {})
     )
     leaf = merkle.leaf_hash(body)
-    entry = LedgerEntry.objects.create(
+    entry = LedgerEntry(
         index=index,
         recorded_at=now,
         actor=actor,
@@ -89,89 +87,80 @@ def record(*, actor: str, act: str, subject: tuple[str, object], payload: dict[s
         body=body.decode(),
         leaf_hash=leaf.hex(),
     )
+    entry.save(force_insert=True)
     _append_nodes(index, leaf)
-    LedgerHead.objects.filter(pk=1).update(size=index + 1)
+    latest = max(now, head.recorded_at) if head.recorded_at else now
+    LedgerHead.objects.filter(pk=1).update(size=index + 1, recorded_at=latest)
     return entry
 
 
 def _append_nodes(index: int, leaf: bytes) -> None:
-    """Keep the leaf and every full subtree that it completes."""
-    nodes = [LedgerNode(level=0, position=index, node_hash=leaf.hex())]
-    level, position, current = 0, index, leaf
-    while position % 2 == 1:
-        sibling = bytes.fromhex(LedgerNode.objects.get(level=level, position=position - 1).node_hash)
-        current = merkle.node_hash(sibling, current)
-        level, position = level + 1, position // 2
-        nodes.append(LedgerNode(level=level, position=position, node_hash=current.hex()))
+    """Keep the leaf and every full subtree that it completes; the hashes beside them are fetched at once."""
+    completed = (~index & (index + 1)).bit_length() - 1  # How many ones the number ends with.
+    beside = _hashes([(level, (index >> level) - 1) for level in range(completed)])
+    nodes, current = [LedgerNode(level=0, position=index, node_hash=leaf.hex())], leaf
+    for level in range(completed):
+        current = merkle.node_hash(beside[level, (index >> level) - 1], current)
+        nodes.append(LedgerNode(level=level + 1, position=index >> (level + 1), node_hash=current.hex()))
     LedgerNode.objects.bulk_create(nodes)
 
 
-def _lookup(level: int, position: int) -> bytes:
-    return bytes.fromhex(LedgerNode.objects.get(level=level, position=position).node_hash)
+def _hashes(places: list[merkle.Place]) -> dict[merkle.Place, bytes]:
+    """The hashes of some subtrees, by one query.
+
+    Raises:
+        DigestMismatchError: the ledger lacks one of them, so it is damaged.
+    """
+    if not places:
+        return {}
+    asked = Q()
+    for level, position in places:
+        asked |= Q(level=level, position=position)
+    rows = LedgerNode.objects.filter(asked).values_list("level", "position", "node_hash")
+    known = {(level, position): bytes.fromhex(value) for level, position, value in rows}
+    for level, position in places:
+        if (level, position) not in known:
+            raise DigestMismatchError(
+                f"The ledger lacks the hash of level {level}, position {position}, so nothing can be added or proven.",
+                remedy="Run 'auscult ledger verify', and restore the database from a backup.",
+            )
+    return known
 
 
 def tree_head(size: int | None = None) -> TreeHead:
     """Head of the ledger, now or when it had ``size`` entries."""
     if size is None:
         size = LedgerHead.objects.filter(pk=1).values_list("size", flat=True).first() or 0
-    return TreeHead(size=size, root=merkle.subtree_root(0, size, _lookup).hex())
+    root = merkle.with_hashes(partial(merkle.subtree_root, 0, size), _hashes)
+    return TreeHead(size=size, root=root.hex())
 
 
 def prove_inclusion(index: int, size: int | None = None) -> InclusionProof:
     """Proof that entry ``index`` is in the ledger of ``size`` entries (default: now)."""
     head = tree_head(size)
-    path = merkle.inclusion_proof(index, head.size, _lookup)
+    path = merkle.with_hashes(partial(merkle.inclusion_proof, index, head.size), _hashes)
     entry = LedgerEntry.objects.get(index=index)
     return InclusionProof(index=index, entry=entry.body, path=tuple(node.hex() for node in path), head=head)
 
 
-def verify() -> LedgerCheck:
-    """Recompute every leaf and the root from the entries themselves, and compare with what is stored."""
-    with transaction.atomic():
-        head = tree_head()
-        stack: list[tuple[int, bytes]] = []
-        count, problem = 0, None
-        for entry in LedgerEntry.objects.order_by("index").iterator(chunk_size=BATCH):
-            problem = _entry_problem(entry, expected_index=count)
-            if problem:
-                return LedgerCheck(entries=count, head=head, problem=problem)
-            stack.append((0, merkle.leaf_hash(entry.body.encode())))
-            while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
-                (level, right), (_, left) = stack.pop(), stack.pop()
-                stack.append((level + 1, merkle.node_hash(left, right)))
-            count += 1
-        problem = _root_problem(stack, count=count, head=head)
-        return LedgerCheck(entries=count, head=head, problem=problem)
+def prove_consistency(old: int, new: int | None = None) -> ConsistencyProof:
+    """Proof that the ledger of ``new`` entries (default: now) begins with the ledger of ``old`` entries.
+
+    Raises:
+        ValueError: ``old`` is not from 0 to ``new``.
+    """
+    head = tree_head(new)
+    path = merkle.with_hashes(partial(merkle.consistency_proof, old, head.size), _hashes)
+    return ConsistencyProof(old=tree_head(old), new=head, path=tuple(node.hex() for node in path))
 
 
-def _entry_problem(entry: LedgerEntry, *, expected_index: int) -> str | None:
-    if entry.index != expected_index:
-        return f"Entry {expected_index} is missing."
-    if merkle.leaf_hash(entry.body.encode()).hex() != entry.leaf_hash:
-        return f"Entry {entry.index} was changed after it was written."
-    body = json.loads(entry.body)
-    columns = {
-        "index": entry.index,
-        "recorded_at": entry.recorded_at.isoformat(),
-        "actor": entry.actor,
-        "act": entry.act,
-        "subject_kind": entry.subject_kind,
-        "subject_id": entry.subject_id,
-    }
-    for name, value in columns.items():
-        if body.get(name) != value:
-            return f"Entry {entry.index}: its {name} was changed after it was written."
-    return None
+def verify(*, heads: Sequence[HeadToCheck] = (), progress: Callable[[int, int], None] | None = None) -> LedgerCheck:
+    """Recompute the ledger from its entries and compare it with everything that is stored about it.
 
+    Nothing is locked: entries that are appended meanwhile are checked up to the size at the beginning or beyond.
 
-def _root_problem(stack: list[tuple[int, bytes]], *, count: int, head: TreeHead) -> str | None:
-    if count != head.size:
-        return f"The ledger says it has {head.size} entries; {count} are there."
-    root = merkle.empty_root()
-    if stack:
-        root = stack[-1][1]
-        for _, left in reversed(stack[:-1]):
-            root = merkle.node_hash(left, root)
-    if root.hex() != head.root:
-        return "The entries do not give the root hash that is stored: an entry and its hashes were replaced."
-    return None
+    Args:
+        heads: Heads that were signed; the tree of each size must have that root.
+        progress: Called with the entries that are done and the entries in all.
+    """
+    return check_ledger(LedgerRows(), heads=heads, progress=progress)

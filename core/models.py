@@ -1,7 +1,8 @@
-"""People and the ledger."""
+"""People, what they are told, and the ledger."""
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
@@ -20,7 +21,23 @@ class Role(models.TextChoices):
 
 
 class User(AbstractUser):
-    """A person who signs in. Shown by their full name, bound in the ledger by their user name."""
+    """A person who signs in. Shown by their full name, bound in the ledger by their user name.
+
+    ``merged_into`` is the account that a second account of the same person was merged into. Separation of duties asks
+    for :attr:`identity_id`, in the services and in the triggers of the database, so that two accounts are one person.
+    """
+
+    merged_into = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="merged_accounts"
+    )
+    time_zone = models.CharField(max_length=64, blank=True, help_text="IANA name; empty: that of the installation")
+    digest_hour = models.PositiveSmallIntegerField(default=7, help_text="Hour of the daily digest, in the time zone")
+    digest_sent_on = models.DateField(null=True, blank=True)
+
+    @property
+    def identity_id(self) -> int:
+        """The key of the account that stands for the person."""
+        return self.merged_into_id or self.pk
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username
@@ -81,9 +98,184 @@ class LedgerNode(models.Model):
 
 
 class LedgerHead(models.Model):
-    """The number of entries. One row, locked while an entry is appended, so that appends queue up."""
+    """The number of entries. One row, locked while an entry is appended, so that appends queue up.
+
+    ``recorded_at`` is the latest moment that an entry was recorded at: a clock that was set back shows against it.
+    """
 
     size = models.BigIntegerField(default=0)
+    recorded_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"{self.size} entries"
+
+
+class SignedHead(models.Model):
+    """The size and root of the ledger at one moment, signed. Never changed, never deleted.
+
+    ``document`` is the canonical JSON that the signature covers; it is exported, so that whoever keeps a copy can show
+    later that nothing up to this size was changed.
+    """
+
+    size = models.BigIntegerField(unique=True)
+    root = models.CharField(max_length=64)
+    signed_at = models.DateTimeField()
+    key_id = models.CharField(max_length=64)
+    document = models.TextField()
+    signature = models.TextField(help_text="Ed25519, base64")
+
+    class Meta:
+        ordering = ["-size"]
+
+    def __str__(self) -> str:
+        return f"Head of {self.size} entries"
+
+
+class LedgerReader(models.Model):
+    """How far something that follows the ledger has read: ``next_index`` is the first entry it has not seen."""
+
+    name = models.CharField(max_length=80, unique=True)
+    next_index = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.next_index}"
+
+
+class Topic(models.TextChoices):
+    """What a notification is about; each person chooses by topic how it reaches them."""
+
+    REVIEWS = "reviews", "Reviews and votes"
+    CONDITIONS = "conditions", "Conditions of approvals"
+    POLICIES = "policies", "Policies and accepted gaps"
+    RISKS = "risks", "Risks"
+    INCIDENTS = "incidents", "Incidents and their clocks"
+    DEPLOYMENTS = "deployments", "Deployments and suspensions"
+    OVERSIGHT = "oversight", "Human oversight"
+    DOCUMENTS = "documents", "Statements, reports and bundles"
+    LEDGER = "ledger", "The ledger"
+
+
+class Posted(models.Model):
+    """How it stands with the e-mail of a row: what :mod:`core.mail` claims, sends and tries again.
+
+    ``mail_after`` is the moment from which it may be tried: that of the next try, or when the claim of a worker that
+    died runs out.
+    """
+
+    class Mail(models.TextChoices):
+        NONE = "none", "Not by e-mail"
+        DUE = "due", "To be sent"
+        DIGEST = "digest", "In the next digest"
+        SENT = "sent", "Sent"
+        FAILED = "failed", "Could not be sent"
+
+    mail = models.CharField(max_length=8, choices=Mail.choices, default=Mail.NONE)
+    mail_attempts = models.PositiveSmallIntegerField(default=0)
+    mail_after = models.DateTimeField(null=True, blank=True)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+    mail_error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class OutgoingMail(Posted):
+    """A message to an address: to a site's contact, who has no account, or a person's daily digest.
+
+    ``key`` keeps the same message from being sent twice. Never patient-level data.
+    """
+
+    address = models.EmailField()
+    name = models.CharField(max_length=200, blank=True)
+    subject = models.CharField(max_length=200)
+    text = models.TextField()
+    html = models.TextField(blank=True)
+    key = models.CharField(max_length=200, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        indexes = [models.Index(fields=["mail"], name="outgoing_mail")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} to {self.address}"
+
+
+class Notification(Posted):
+    """One message to one person. ``key`` keeps the same event from telling them twice.
+
+    An urgent one is sent by e-mail at once, whatever the person chose. ``digest`` is the digest that it went out with.
+    """
+
+    class Urgency(models.TextChoices):
+        INFO = "info", "For information"
+        ACTION = "action", "Something waits for you"
+        URGENT = "urgent", "Urgent"
+
+    recipient = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notifications")
+    topic = models.CharField(max_length=16, choices=Topic.choices)
+    urgency = models.CharField(max_length=8, choices=Urgency.choices, default=Urgency.INFO)
+    title = models.CharField(max_length=200)
+    text = models.TextField(blank=True)
+    href = models.CharField(max_length=300, blank=True)
+    key = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    digest = models.ForeignKey(
+        OutgoingMail, null=True, blank=True, on_delete=models.SET_NULL, related_name="notifications"
+    )
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [models.UniqueConstraint(fields=["recipient", "key"], name="notified_once")]
+        indexes = [
+            models.Index(fields=["recipient", "read_at"], name="notification_unread"),
+            models.Index(fields=["mail"], name="notification_mail"),
+            models.Index(fields=["key"], name="notification_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} to {self.recipient}"
+
+
+class NotificationPreference(models.Model):
+    """How a person wants one topic by e-mail. Without a row: at once what waits for them, the rest in the digest."""
+
+    class Mail(models.TextChoices):
+        AT_ONCE = "at_once", "At once"
+        DIGEST = "digest", "In the daily digest"
+        NEVER = "never", "Not by e-mail"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="preferences")
+    topic = models.CharField(max_length=16, choices=Topic.choices)
+    mail = models.CharField(max_length=8, choices=Mail.choices)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "topic"], name="preference_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.topic} {self.mail}"
+
+
+class ApiToken(models.Model):
+    """Lets a program act for a person, for some purposes, until a day. Only the digest of the secret is kept."""
+
+    class Scope(models.TextChoices):
+        OVERSIGHT = "oversight", "Record overrides and numbers of outputs"
+        GATE = "gate", "Ask whether a version meets a policy"
+        INCIDENTS = "incidents", "Report incidents"
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens")
+    name = models.CharField(max_length=120)
+    scopes = models.JSONField(default=list)
+    token_digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"

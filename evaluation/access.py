@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.access import check_role
+from core.access import check_role, same_person
 from core.errors import DeniedError
 from core.models import Role, User
 from evaluation.models import AuditRun, Protocol
@@ -22,9 +22,9 @@ def check_may_audit(user: User) -> None:
 
 
 def check_may_request_audit(user: User, *, version: ModelVersion, protocol: Protocol) -> None:
-    """Submitter, requester and approver of the protocol are three people, and the protocol is approved."""
+    """Submitter, requester and approver of the protocol are three persons, and the protocol is approved."""
     check_may_audit(user)
-    if version.submitted_by_id == user.pk:
+    if same_person(version.submitted_by, user):
         raise DeniedError(
             "You submitted this version, so you cannot audit it.",
             remedy="Ask another auditor to request the audit.",
@@ -34,12 +34,12 @@ def check_may_request_audit(user: User, *, version: ModelVersion, protocol: Prot
             f"The protocol {protocol.name} is not approved.",
             remedy="Ask a committee chair to approve it first.",
         )
-    if protocol.approved_by_id == user.pk:
+    if same_person(protocol.approved_by, user):
         raise DeniedError(
             "You approved this protocol, so you cannot run an audit by it.",
             remedy="Ask another auditor to request the audit.",
         )
-    if protocol.approved_by_id == version.submitted_by_id:
+    if same_person(protocol.approved_by, version.submitted_by):
         raise DeniedError(
             "Whoever submitted this version also approved the protocol that would judge it.",
             remedy="Use a protocol that somebody else approved.",

@@ -2,12 +2,13 @@
 
 What applies and what is fulfilled is worked out from a dossier and nothing else; it is kept by its digest, so that a
 judgement can be made again from what it was made from. Gathering it takes the same number of queries however much is
-there, and reads no measurement and no file.
+there. It reads no file, and of measurements only the accuracy that counted overrides are compared with.
 
 Besides who and what: ``versions`` are this one and those registered before it; ``cohort`` is what the version is judged
 on; ``answers`` are the newest by question; ``statements`` the newest and the newest accepted by requirement; ``audits``
-the finished ones of this version and ``earlier_audits`` those of the version before; ``reviews``, ``reports`` and the
-head of the ``ledger`` as they are at the moment ``as_of``.
+the finished ones of this version and ``earlier_audits`` those of the version before; ``sites`` those that are answered
+and those where this version runs or is suspended; ``reviews``, ``reports``,
+the ``registers`` of the system and the head of the ``ledger`` as they are at the moment ``as_of``.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from core import merkle
 from core.digests import sha256_bytes
 from core.models import LedgerHead, LedgerNode
 from evaluation.models import AuditRun, RunStatus, Shard, Verdict
+from governance.dossier_registers import registers_of
 from governance.models import Answer, Report, Review, Statement
 from governance.requirements import load_requirements
 from governance.standing.bindings import binding_of as binding_of
 from governance.standing.bindings import changes_since as changes_since
 from governance.standing.kinds import kinds_of
+from governance.standing.places import sites_of
 from models_registry.cards import ml_bom_bytes
 from models_registry.lineage_selectors import list_origins
 from models_registry.models import ModelVersion
@@ -48,16 +51,17 @@ def gather_dossier(
         as_of: The moment it speaks of; now unless told.
     """
     version = ModelVersion.objects.select_related("system", "submitted_by").get(pk=version.pk)
+    moment = as_of or timezone.now()
     versions = _versions(version)
     previous = next((row for row in reversed(versions) if row["id"] != version.pk), None)
     chain = [version.pk, previous["id"]] if previous else [version.pk]
     runs = _finished_runs(chain, wanted=run.cohort_id if run else None)
     audits = _audits(runs)
     own = [audit for audit, row in zip(audits, runs, strict=True) if row.version_id == version.pk]
-    answers = _answers(version)
+    answers, registers = _answers(version), registers_of(version, as_of=moment)
     return {
         "schema": SCHEMA,
-        "as_of": _iso(as_of or timezone.now()),
+        "as_of": _iso(moment),
         "catalogue": _catalogue(),
         "system": {
             name: getattr(version.system, name)
@@ -67,7 +71,7 @@ def gather_dossier(
         "versions": [{name: row[name] for name in row if name != "id"} for row in versions],
         "previous": previous and {name: previous[name] for name in ("label", "digest", "submitted_at")},
         "cohort": _cohort(run, runs, version),
-        "sites": _sites(answers),
+        "sites": sites_of(answers, registers["deployments"], version.digest),
         "answers": answers,
         "statements": _statements(version),
         "audits": own,
@@ -79,6 +83,7 @@ def gather_dossier(
         "reviews": _reviews(version),
         "reports": _reports(version),
         "run": {"id": run.pk} if run else None,
+        "registers": registers,
         "ledger": _ledger(),
     }
 
@@ -238,12 +243,6 @@ def _answers(version: ModelVersion) -> dict[str, dict[str, Any]]:
         for key, row in sorted(newest.items())
         if row["value"] is not None
     }
-
-
-def _sites(answers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    value = answers.get("sites", {}).get("value") or []
-    sites = value.splitlines() if isinstance(value, str) else value
-    return sorted({str(site).strip() for site in sites if str(site).strip()})
 
 
 def _statements(version: ModelVersion) -> list[dict[str, Any]]:

@@ -18,16 +18,16 @@ from django.utils import timezone
 
 from core import ledger
 from core.errors import ConflictError, DigestMismatchError
+from core.keys import signing_key
 from core.models import LedgerEntry
-from evaluation.models import AuditRun
 from governance.bundle.build import BundleContent, ReportFiles, bundle_pieces
 from governance.bundle.container import OversizeError
 from governance.bundle.layout import key_id
 from governance.bundle.verify import Verification, verify_bundle
+from governance.bundle_review import review_document, subjects_of
 from governance.execution import failure_kept
 from governance.models import Bundle, Report, Review
 from governance.reports.evidence import hide_small_cells
-from governance.services.keys import signing_key
 from governance.services.timestamps import timestamp
 from governance.standing.status_document import status_document
 from models_registry.cards import ml_bom_bytes
@@ -42,6 +42,7 @@ def build_bundle(bundle_id: int) -> None:
         "review__runner",
         "review__protocol_approver",
         "review__opened_by",
+        "review__policy",
         "issued_by",
     )
     waiting = rows.filter(status=Bundle.Status.QUEUED)
@@ -127,7 +128,7 @@ def gather(bundle: Bundle) -> BundleContent:
         evidence_bytes=store.get_bytes(review.evidence_digest),
         protocol_source=protocol.source,
         protocol_body=protocol.body,
-        review=_review_document(review),
+        review=review_document(review),
         dossier=dossier,
         status=status_document(dossier, evidence, evidence_digest=review.evidence_digest),
         model_bom=ml_bom_bytes(review.version),
@@ -185,60 +186,14 @@ def _report_files(report: Report) -> ReportFiles:
     )
 
 
-def _review_document(review: Review) -> dict[str, Any]:
-    """``review.json``: the decision, the votes with their reasons, and who may not vote."""
-    return {
-        "schema": "auscult/review/1",
-        "id": review.pk,
-        "run": review.run_id,
-        "evidence": review.evidence_digest,
-        "version": review.version_digest,
-        "quorum": review.quorum,
-        "decision": review.status,
-        "submitter": review.submitter.username,
-        "runner": review.runner.username,
-        "protocol_approver": review.protocol_approver.username,
-        "opened_by": review.opened_by.username,
-        "opened_at": review.opened_at.isoformat(),
-        "closed_at": review.closed_at.isoformat() if review.closed_at else None,
-        "votes": [
-            {
-                "voter": vote.voter.username,
-                "choice": vote.choice,
-                "rationale": vote.rationale,
-                "cast_at": vote.cast_at.isoformat(),
-            }
-            for vote in review.votes.select_related("voter")
-        ],
-        "other_runs": _other_runs(review),
-    }
-
-
-def _other_runs(review: Review) -> list[dict[str, Any]]:
-    """The other audits of the version, so that a chosen one cannot pass for the only one."""
-    runs = AuditRun.objects.filter(version=review.version_id).exclude(pk=review.run_id)
-    return [
-        {
-            "id": run.pk,
-            "protocol": run.protocol.digest,
-            "cohort": run.cohort.digest,
-            "status": run.status,
-            "outcome": run.outcome or None,
-            "evidence": run.evidence_digest or None,
-        }
-        for run in runs.select_related("protocol", "cohort").order_by("pk")
-    ]
-
-
 def _proofs(bundle: Bundle, reports: list[int], head: ledger.TreeHead) -> list[dict[str, Any]]:
-    """Inclusion proofs for every ledger entry about the version, protocol, run, review, votes, reports and bundle."""
+    """Inclusion proofs for every ledger entry about the version, protocol, run, review, reports and bundle."""
     review = bundle.review
     subjects = {
         "ModelVersion": [review.version_id],
         "Protocol": [review.run.protocol_id],
         "AuditRun": [review.run_id],
-        "Review": [review.pk],
-        "Vote": list(review.votes.values_list("pk", flat=True)),
+        **subjects_of(review),
         "Report": reports,
         "Bundle": [bundle.pk],
     }

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import AuscultError
+from core.plain_text import MOST_TEXT
 from governance.requirements import load_requirements
 
 SOURCE = Path(__file__).with_name("questionnaire.yaml")
 NONE = "none"
 """The option of a question of kind ``several`` that excludes every other: an answer, unlike no answer."""
-MOST_TEXT = 10_000
 MOST_LINE = 200
 MOST_LINES = 500
 

@@ -28,6 +28,7 @@ from governance.applicability import Conclusion, applicability, conclude, prohib
 from governance.conditions.contradictions import contradictions
 from governance.requirements import Catalogue, load_requirements
 from governance.rules import Reference as Reference
+from governance.rules.incident_register import answered_otherwise
 from governance.standing.judgements import FieldValue as FieldValue
 from governance.standing.judgements import Judgement as Judgement
 from governance.standing.judgements import State as State
@@ -53,7 +54,7 @@ class Statuses:
     Attributes:
         counts: How many binding requirements are in each state; every state is there, also with 0.
         prohibited: Limbs of Article 5 that were answered with yes.
-        contradictions: Answers that cannot both be true, a sentence each.
+        contradictions: Answers that cannot both be true, or that a register denies, a sentence each.
     """
 
     items: tuple[Judgement, ...]
@@ -157,7 +158,7 @@ def judge(dossier: dict[str, Any], *, evidence: dict[str, Any] | None = None, la
             as_of=as_of,
         )
         items = tuple(judging.judgement(item.id) for item in catalogue.requirements)
-        clashes = contradictions(answers)
+        clashes = contradictions(answers) + answered_otherwise(dossier)
     return Statuses(
         items=items,
         counts=count_states(items),

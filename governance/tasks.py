@@ -25,6 +25,6 @@ def build_bundle(bundle_id: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    from governance import execution
+    from governance.sweeps import run_sweeps
 
-    execution.requeue_waiting()
+    run_sweeps()

@@ -312,6 +312,7 @@ def register_intake(intake_id: int) -> None:
                 notes=row.notes,
                 source=source_in_words(row),
                 backbone=row.backbone,
+                draft=bool(row.findings.get("draft")),
                 by=row.created_by,
             )
             rows.update(status=Status.REGISTERED, result=version, error="", message="")

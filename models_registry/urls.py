@@ -35,5 +35,6 @@ urlpatterns = [
     path("cohorts/~import/<int:pk>/confirm/", imports.import_confirm, name="import-confirm"),
     path("cohorts/~import/<int:pk>/discard/", imports.import_discard, name="import-discard"),
     path("cohorts/<slug:slug>/", cohorts.cohort_detail, name="cohort"),
+    path("cohorts/<slug:slug>/role/", cohorts.cohort_role, name="cohort-role"),
     path("cohorts/<slug:slug>/<int:pk>/", cohorts.cohort_detail, name="cohort-version"),
 ]

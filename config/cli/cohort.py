@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from config.cli.files import BadInputCommand
+
 if TYPE_CHECKING:
     from core.models import User
     from models_registry.cohorts import Inspection, Mapping
@@ -99,6 +101,31 @@ def add(
 
     version = store_cohort(source=path, mapping=given, facts=facts, source_sha256=shown, by=person)
     _tell(version, found if as_json else None)
+
+
+@cohort.command(cls=BadInputCommand)
+@click.argument("slug", metavar="COHORT")
+@click.argument("role")
+@click.option("--site", default="", help="The site that its patients come from, as deployments name it.")
+@click.option("--by", "username", required=True, envvar="AUSCULT_USER", help="Auditor, chair or clinician lead.")
+def role(slug: str, role: str, site: str, username: str) -> None:
+    """Say what a cohort is to the models that are judged on it. COHORT is its short name, as in its address.
+
+    ROLE: training, tuning, internal_test, external_test, local or post_deployment.
+    """
+    from config.cli import acting_user, open_installation
+
+    open_installation()
+    from core.errors import NotFoundError
+    from models_registry.models import Cohort
+    from models_registry.services.cohort_roles import assign_cohort_role
+
+    found = Cohort.objects.filter(slug=slug).first()
+    if found is None:
+        raise NotFoundError(f"There is no cohort '{slug}'.", remedy="Its page has the short name in its address.")
+    found = assign_cohort_role(cohort=found, role=role, site=site, by=acting_user(username))
+    where = f", patients of {found.site}" if found.site else ""
+    click.echo(f"{found.name}: {found.get_role_display().lower()}{where}.")
 
 
 def _who_may_register(username: str) -> User:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from config.cli.files import BadInputCommand
+
 
 @click.group()
 def user() -> None:
@@ -65,3 +67,25 @@ def add(name: str, roles: tuple[str, ...], full_name: str, password: str) -> Non
                 payload={"user": name, "role": role},
             )
     click.echo(f"Added {name}: {', '.join(sorted(set(roles)))}.")
+
+
+@user.command(cls=BadInputCommand)
+@click.argument("source")
+@click.argument("target")
+@click.option("--by", "username", required=True, help="The administrator who says so; asked for their password.")
+def merge(source: str, target: str, username: str) -> None:
+    """Say that SOURCE is a second account of the person behind TARGET, and close it. Cannot be undone.
+
+    Open reviews in which that person has two parts are closed; approvals that rest on such a review are void.
+    The password is taken from AUSCULT_PASSWORD where that is set.
+    """
+    from config.cli import acting_user, open_installation
+
+    open_installation()
+    from config.cli.signing import sign_in_terminal
+    from governance.services.accounts import merge_accounts
+
+    by = acting_user(username)
+    accounts = acting_user(source), acting_user(target)
+    merge_accounts(source=accounts[0], target=accounts[1], by=by, signed=sign_in_terminal(by))
+    click.echo(f"{source} is closed; it was merged into {target}.")

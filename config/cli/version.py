@@ -28,6 +28,13 @@ run_option = click.option(
     "--run", default="", help="PATH is MLflow's tracking folder: the run's identifier, or runs:/IDENTIFIER/PATH."
 )
 adapter_option = click.option("--adapter", required=True, help="How the model is loaded and asked, such as clip.")
+as_option = click.option(
+    "--as",
+    "username",
+    envvar="AUSCULT_USER",
+    default=getpass.getuser,
+    help="User of Auscult on whose behalf it is done; default: AUSCULT_USER, else your login name.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -94,13 +101,8 @@ def _as_folder(path: Path, *, run: str, checks: Any) -> Iterator[Path | None]:
 @click.option("--backbone", default="", help="What it is built on, as SYSTEM:LABEL.")
 @click.option("--notes", default="")
 @run_option
-@click.option(
-    "--as",
-    "username",
-    envvar="AUSCULT_USER",
-    default=getpass.getuser,
-    help="User of Auscult on whose behalf it is registered; default: AUSCULT_USER, else your login name.",
-)
+@as_option
+@click.option("--draft", is_flag=True, help="Register it as a draft: audited only once it is submitted.")
 @click.option("--yes", is_flag=True, help="Register without asking, if there is no error.")
 @json_option
 def register(
@@ -112,6 +114,7 @@ def register(
     notes: str,
     run: str,
     username: str,
+    draft: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -148,7 +151,7 @@ def register(
         if not ready or not (yes or (not as_json and click.confirm("Register this version?"))):
             discard_intake(intake=row, by=person)
             _tell_refusal(row, ready=ready, as_json=as_json)
-        confirm_intake(intake=row, by=person)
+        confirm_intake(intake=row, draft=draft, by=person)
         register_intake(row.pk)
         row.refresh_from_db()
     _tell(row, as_json=as_json)
@@ -211,6 +214,37 @@ def bom(system: str, label: str, out: Path | None, force: bool) -> None:
         return
     write_file(out, text, force=force)
     click.echo(f"Wrote {out}.")
+
+
+@version.command(cls=BadInputCommand)
+@click.argument("system")
+@click.argument("label")
+@as_option
+def submit(system: str, label: str, username: str) -> None:
+    """Submit the draft LABEL of SYSTEM: from now on it can be audited."""
+    from config.cli import acting_user, open_installation
+
+    open_installation()
+    from models_registry.services.versions import submit_version
+
+    row = submit_version(version=_version(system, label), by=acting_user(username))
+    click.echo(f"Submitted {row}.")
+
+
+@version.command(cls=BadInputCommand)
+@click.argument("system")
+@click.argument("label")
+@click.option("--reason", required=True, help="Why it ends.")
+@as_option
+def retire(system: str, label: str, reason: str, username: str) -> None:
+    """Take version LABEL of SYSTEM out of use for good. Its deployments have to be ended first."""
+    from config.cli import acting_user, open_installation
+
+    open_installation()
+    from models_registry.services.versions import retire_version
+
+    row = retire_version(version=_version(system, label), reason=reason, by=acting_user(username))
+    click.echo(f"Retired {row}.")
 
 
 def _system(slug: str) -> Any:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from config.demo.decisions import ask_condition, put_policy_in_force, sign, tell_role, use_and_watch
 from config.demo.display import DemoResult, Display, JudgedRun
 from config.demo.orders import (
     BACKBONE,
@@ -72,6 +73,7 @@ class _Story:
             risk="Not placed on the market as a device; audited as an example of a recorded system.",
         )
         cohort = self._cohort("NIH ChestX-ray14 studies with expert labels", files)
+        tell_role(cohort, "external_test", people=self.people)
         version = self._recorded_version(system, files.predictions)
         protocol = self._protocol(bundled_source("nih-labels-v1"))
         return self._run(version, cohort, protocol)
@@ -134,6 +136,9 @@ class _Story:
         ]
         versions = self._heads(orders, backbone=self._backbone(cohorts[TRAINING[TWIN]]))
         protocols = {name: self._protocol(bundled_source(name)) for name in sorted(set(PROTOCOLS.values()))}
+        put_policy_in_force(self.people)
+        for name, cohort in cohorts.items():
+            tell_role(cohort, "internal_test" if name == HELD_OUT else "training", people=self.people)
         return [
             self._run(version, cohorts[HELD_OUT], protocols[PROTOCOLS[order.task]])
             for order, version in zip(orders, versions, strict=True)
@@ -244,12 +249,15 @@ class _Story:
         self.wait.runs(runs)
         self.display.say("d. The committee reads the verdicts and votes")
         reviews = [self._review(run) for run in runs]
+        ask_condition(reviews[3], people=self.people)
         for review in reviews[1:]:
             self._vote(review)
         self.display.say("e. What applies to the system, what is stated about it, reports and signed bundles")
         tell_regulation(reviews[2].version, people=self.people)
         bundles = self._documents(reviews[1:3])
         grant_access(reviews[2].version.system, people=self.people)
+        self.display.say("f. What was approved is used, and watched")
+        use_and_watch(reviews[2].version, people=self.people)
         path, verification = self._verify(bundles[-1])
         return DemoResult(
             bundle=path,
@@ -281,7 +289,8 @@ class _Story:
         for name in ("mina", "tom"):
             review.refresh_from_db()
             if review.status == Review.Status.OPEN and not review.votes.filter(voter=self.people[name]).exists():
-                cast_vote(review=review, choice=choice, rationale=reason, by=self.people[name])
+                person = self.people[name]
+                cast_vote(review=review, choice=choice, rationale=reason, by=person, signed=sign(person))
         review.refresh_from_db()
 
     def _documents(self, reviews: list[Any]) -> list[Any]:

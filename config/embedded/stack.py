@@ -40,6 +40,7 @@ class Stack:
             "AUSCULT_REDIS_URL": redis.url(self.socket),
             "AUSCULT_LEASE_SECONDS": str(lease_seconds),
             "AUSCULT_SWEEP_SECONDS": "5",
+            "AUSCULT_BASE_URL": os.environ.get("AUSCULT_BASE_URL") or f"http://127.0.0.1:{port}",
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "HF_HUB_OFFLINE": "1",
             "DO_NOT_TRACK": "1",

@@ -6,15 +6,31 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from core.inbox import Unread, unread_of
 from core.pages.navigation import entries_for, roles_in_words
+from core.pages.readers import may_read
 from core.pages.session import theme_of
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """Context of the frame: theme, navigation and the person. Adds one query for a signed-in person's roles."""
+    """Context of the frame: theme, navigation, the person, and a bell with what they have not read.
+
+    Adds one query for a signed-in person's roles, and on whole pages one for the bell.
+    """
     context: dict[str, Any] = {"theme": theme_of(request), "product": "Auscult"}
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         context["navigation"] = entries_for(user, path=request.path)
         context["roles_in_words"] = roles_in_words(user)
+        if may_read(user):
+            # A function, so that fragments of pages, which have no bell, ask nothing.
+            context["unread"] = lambda: unread_for(request)
     return context
+
+
+def unread_for(request: HttpRequest) -> Unread:
+    """How much the person of a request has not read, asked once for each request: the frame shows it twice."""
+    if not hasattr(request, "_auscult_unread"):
+        request._auscult_unread = unread_of(request.user)  # type: ignore[attr-defined, arg-type]
+    kept: Unread = request._auscult_unread  # type: ignore[attr-defined]
+    return kept

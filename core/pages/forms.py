@@ -33,6 +33,11 @@ class HouseForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            # The summary stands apart from the fields: "This field is required" would not say which one.
+            if field.error_messages.get("required") == forms.Field.default_error_messages["required"]:
+                told = field.label or name.replace("_", " ").capitalize()
+                field.error_messages["required"] = f"Fill in or choose: {told}."
         self.refusal: AuscultError | None = None
 
     @property

@@ -6,9 +6,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from core.access import roles_of
+from core.inbox import unread_urgent
 from core.models import Role
+from core.pages import unread_for
 from core.pages.panels import panels_for, queue_for
 from core.pages.readers import HouseRequest
+
+MOST_URGENT = 3
 
 
 def home(request: HouseRequest) -> HttpResponse:
@@ -19,6 +23,8 @@ def home(request: HouseRequest) -> HttpResponse:
     if not roles:
         return render(request, "core/no_role.html")
     context = {
+        "urgent": unread_urgent(request.user)[:MOST_URGENT],
+        "more_urgent": max(0, unread_for(request).urgent - MOST_URGENT),
         "queue": queue_for(request.user),
         "panels": panels_for("home", request.user, None),
     }

@@ -56,6 +56,34 @@ TONES = {
     "no": "rest",
     "not_applicable": "rest",
     "withdrawn": "rest",
+    "proposed": "waiting",
+    "removed": "rest",
+    "lapsed": "fail",
+    "claimed": "working",
+    "deployed": "pass",
+    "conditional": "pass",
+    "met": "pass",
+    "suspended": "insufficient",
+    "ended": "rest",
+    "low": "pass",
+    "medium": "insufficient",
+    "high": "fail",
+    "very_high": "fail",
+    "overdue": "fail",
+    "implemented": "working",
+    "verified": "pass",
+    "dropped": "rest",
+    "closed": "rest",
+    "superseded": "rest",
+    "in_force": "pass",
+    "added": "pass",
+    "run_out": "fail",
+    "met_late": "insufficient",
+    "late_at_intake": "insufficient",
+    "not_started": "insufficient",
+    "at_once": "insufficient",
+    "explained": "rest",
+    "investigating": "working",
     "unknown": "unknown",
 }
 """State -> tone. Whatever is not named here is waiting or at rest, and grey."""
@@ -93,6 +121,15 @@ def age(moment: datetime | None) -> str:
     if minutes < 60:
         return f"{minutes} min"
     return f"{minutes // 60} h" if minutes < 1440 else duration(60 * minutes)
+
+
+@register.filter
+def countdown(moment: datetime | None) -> str:
+    """How long until then: ``due in 3 days``, ``due in 2 h 5 min``; ``1 day overdue`` afterwards."""
+    if not moment:
+        return MISSING
+    seconds = (moment - timezone.now()).total_seconds()
+    return f"due in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} overdue"
 
 
 @register.filter
@@ -285,6 +322,18 @@ def pairs(value: Any) -> list[tuple[str, Any]]:
         if isinstance(inner, dict):
             flat += [(f"{words(name)}: {words(key)}", item) for key, item in inner.items()]
     return flat
+
+
+@register.filter
+def outcome_word(outcome: str) -> str:
+    """The word for an outcome that comes without its row."""
+    return {"pass": "Pass", "fail": "Fail", "insufficient": "Insufficient evidence"}.get(str(outcome), str(outcome))
+
+
+@register.filter
+def policy_word(outcome: str) -> str:
+    """How a version stands against a policy, by the gate's outcome."""
+    return {"pass": "Met", "fail": "Failed", "insufficient": "Not met"}.get(str(outcome), str(outcome))
 
 
 @register.filter

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import yaml
@@ -17,6 +17,8 @@ from core.errors import ProtocolError
 
 Path = tuple[str | int, ...]
 MAX_CHARACTERS = 256_000
+MAX_OPEN_BRACKETS = 40
+BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 MAX_GROUPING = 120
 REMEDY = "Correct the protocol; every key is described in docs/protocols.md."
 
@@ -25,7 +27,7 @@ def read_yaml(text: str, *, source: str) -> tuple[Any, dict[Path, int]]:
     """Plain data of a YAML text, and the line (from 1) of every key and item.
 
     Raises:
-        ProtocolError: for text that is not YAML, is too long, repeats a key, or uses anchors.
+        ProtocolError: for text that is not YAML, is too long or nested too deeply, repeats a key, or uses anchors.
     """
     if len(text) > MAX_CHARACTERS:
         raise ProtocolError(
@@ -33,6 +35,10 @@ def read_yaml(text: str, *, source: str) -> tuple[Any, dict[Path, int]]:
             remedy="Give a protocol file, not a data file.",
             file=source,
         )
+    too_deep = ProtocolError("This is nested too deeply.", remedy="Close every bracket.", file=source)
+    # The time that a YAML parser takes grows with the square of brackets that are never closed.
+    if max(accumulate((BRACKETS.get(character, 0) for character in text), initial=0)) > MAX_OPEN_BRACKETS:
+        raise too_deep
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
             raise ProtocolError("Anchors and aliases are not read.", remedy="Write the value out.", file=source)
@@ -45,6 +51,8 @@ def read_yaml(text: str, *, source: str) -> tuple[Any, dict[Path, int]]:
         raise ProtocolError(
             f"{where}this is not valid YAML ({detail}).", remedy="Check indentation, colons and quotes.", file=source
         ) from error
+    except RecursionError as error:
+        raise too_deep from error
     lines: dict[Path, int] = {}
     repeated = list(_walk(node, (), lines))
     if repeated:
@@ -57,6 +65,8 @@ def _walk(node: yaml.Node | None, path: Path, lines: dict[Path, int]) -> Iterato
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*path, str(key.value))
+            if key.tag == "tag:yaml.org,2002:merge":  # it could hold what a reader overlooks, and a key twice
+                yield f"Line {key.start_mark.line + 1}: '<<' brings in the keys of another mapping. Write them out."
             if here in lines:
                 yield f"Line {key.start_mark.line + 1}: the key '{key.value}' appears a second time."
             lines[here] = key.start_mark.line + 1

@@ -19,10 +19,14 @@ RUNS_SHOWN = 20
 LATEST_SHOWN = 5
 
 
-@panel("version")
+@panel("version", rank=40)
 def audits_of_version(user: User, version: ModelVersion) -> Panel:
     runs = list(runs_of_version(version)[:RUNS_SHOWN])
-    return Panel(template="evaluation/_version_runs.html", context={"version": version, "runs": runs})
+    return Panel(
+        template="evaluation/_version_runs.html",
+        context={"version": version, "runs": runs},
+        links=(("version-runs", "Audits"),),
+    )
 
 
 @panel("version-actions")

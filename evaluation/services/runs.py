@@ -29,7 +29,22 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     RunStatus.FAILED: frozenset({RunStatus.QUEUED}),
     RunStatus.DONE: frozenset(),
 }
-AUDITABLE = (VersionStatus.SUBMITTED, VersionStatus.IN_AUDIT, VersionStatus.VOID)
+BEFORE_REVIEW = (VersionStatus.SUBMITTED, VersionStatus.IN_AUDIT, VersionStatus.VOID)
+"""States in which an audit comes before a decision: it moves the version to ``in_audit``."""
+UNDER_SURVEILLANCE = (
+    VersionStatus.APPROVED,
+    VersionStatus.CONDITIONAL,
+    VersionStatus.DEPLOYED,
+    VersionStatus.SUSPENDED,
+)
+"""States in which an audit renews evidence and leaves the version where it is."""
+AUDITABLE = BEFORE_REVIEW + UNDER_SURVEILLANCE
+
+
+NOT_AUDITED = {
+    VersionStatus.DRAFT: "Have it submitted first, by whoever registered it.",
+    VersionStatus.IN_REVIEW: "Wait for the review to end, or have it withdrawn: audits come before the review.",
+}
 
 
 def move_run(run_id: int, *, to: RunStatus, **changes: Any) -> bool:
@@ -56,7 +71,7 @@ def request_audit(
         DeniedError: the requester is no auditor, submitted the version, or approved the protocol.
         AdapterError: there is no such setting, or it cannot have this value.
         ProtocolError: the cohort or the model lacks what the protocol judges by.
-        ConflictError: the same audit is under way, or the version is already under review or decided.
+        ConflictError: the same audit is under way, or the version is a draft, under review, rejected or retired.
     """
     check_may_request_audit(by, version=version, protocol=protocol)
     _check_auditable(version)
@@ -99,8 +114,8 @@ def _check_auditable(version: ModelVersion) -> None:
     version.refresh_from_db(fields=["status"])
     if version.status not in AUDITABLE:
         raise ConflictError(
-            f"{version} is {version.get_status_display().lower()}; audits for a decision come before the review.",
-            remedy="Register a new version, or wait for the review to end.",
+            f"{version} is {version.get_status_display().lower()}, so it is not audited.",
+            remedy=NOT_AUDITED.get(VersionStatus(version.status), "Register a new version."),
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 
@@ -26,7 +25,6 @@ from .layout import (
     PROOFS,
     PROTOCOL,
     REQUIRED,
-    REVIEW,
     SAFE_NAME,
     STATEMENT,
     STATEMENT_TYPE,
@@ -169,54 +167,3 @@ def check_protocol(bundle: Bundle) -> Findings:
     for act, person in (("protocol.locked", "locked_by"), ("protocol.approved", "approved_by")):
         if not entries_of(bundle, act, actor=evidence[person], digest=evidence["digest"]):
             yield Problem(file=PROOFS, message=f"the ledger has no entry '{act}' that fits evidence.json")
-
-
-def check_review(bundle: Bundle) -> Findings:
-    evidence, review = bundle.json(EVIDENCE), bundle.json(REVIEW)
-    digest, votes, quorum = sha256(bundle.data(EVIDENCE)), review["votes"], review["quorum"]
-    bound = {"evidence": digest, "version": evidence["version"]["digest"]}
-    people = {
-        "submitter": evidence["version"]["submitted_by"],
-        "runner": evidence["run"]["requested_by"],
-        "protocol_approver": evidence["protocol"]["approved_by"],
-    }
-    if any(review[name] != value for name, value in (bound | people).items()):
-        yield Problem(file=REVIEW, message="is not about the evidence, version and people of evidence.json")
-    voters = [vote["voter"] for vote in votes]
-    if len(set(voters)) != len(voters):
-        yield Problem(file=REVIEW, message="somebody voted twice")
-    for person in sorted(set(voters) & set(people.values())):
-        yield Problem(
-            file=REVIEW,
-            message=f"{person} voted, but submitted the model, ran the audit or approved its rules",
-        )
-    tally = {choice: sum(vote["choice"] == choice for vote in votes) for choice in ("approve", "reject")}
-    reached = {"approved": tally["approve"] >= quorum, "rejected": tally["reject"] >= quorum}
-    if (
-        quorum < 2
-        or sum(tally.values()) != len(votes)
-        or [name for name in reached if reached[name]] != [review["decision"]]
-    ):
-        yield Problem(file=REVIEW, message="the votes do not give the decision that it states")
-    if review["decision"] == "approved" and evidence["result"]["outcome"] != "pass":
-        yield Problem(file=REVIEW, message="approves a version whose evidence does not pass")
-    yield from _review_ledger(bundle, review, bound)
-
-
-def _review_ledger(bundle: Bundle, review: dict[str, Any], bound: dict[str, str]) -> Findings:
-    about = bound | {"review": review["id"]}
-    wanted = [
-        ("review.opened", review["opened_by"], about | {"quorum": review["quorum"]}),
-        ("review.decided", None, about | {"decision": review["decision"]}),
-    ]
-    for vote in review["votes"]:
-        rationale = sha256(vote["rationale"].encode())
-        wanted.append(("vote.cast", vote["voter"], about | {"choice": vote["choice"], "rationale_sha256": rationale}))
-    for act, actor, payload in wanted:
-        if len(entries_of(bundle, act, actor=actor, **payload)) != 1:
-            yield Problem(
-                file=REVIEW,
-                message=f"the ledger has not exactly one entry '{act}' by {actor or 'anybody'} that fits",
-            )
-    if len(entries_of(bundle, "vote.cast", review=review["id"])) != len(review["votes"]):
-        yield Problem(file=REVIEW, message="the ledger has other votes than these")

@@ -37,7 +37,6 @@ from .checks import (
     check_manifest,
     check_names,
     check_protocol,
-    check_review,
     check_statement,
     check_statement_signature,
     check_trust,
@@ -68,6 +67,7 @@ from .layout import (
     load_key,
 )
 from .stamps import Stamp
+from .votes import check_review, in_words
 
 T = TypeVar("T")
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error)
@@ -221,8 +221,7 @@ def _told(ask: Callable[[], T]) -> T | None:
 def _summary(bundle: Bundle) -> str:
     evidence, review = bundle.json(EVIDENCE), bundle.json(REVIEW)
     what = f"{evidence['system']['name']}, version {evidence['version']['label']}"
-    votes = len(review["votes"])
-    return f"{what}: evidence {evidence['result']['outcome']}, {review['decision']} with {votes} votes."
+    return f"{what}: {in_words(review, evidence['result']['outcome'], bundle.digest(EVIDENCE))}."
 
 
 def verify_bundle(path: Path, *, trust: Sequence[str] = (), trust_tsa: Sequence[str] = ()) -> Verification:

@@ -14,10 +14,11 @@ from evaluation.models import AuditRun, Outcome, RunStatus
 from evaluation.selectors import list_runs
 from governance import selectors
 from governance.access import check_may_issue, check_may_open_review
-from governance.models import Bundle, Report
+from governance.models import Bundle, Report, Review
 from governance.reports.base import REPORTS
 from governance.selectors.documents import report_rows, title_of
-from governance.services.reviews import check_requested_since
+from governance.selectors.policies import policies_for
+from governance.services.reviews import OPENABLE, check_requested_since
 from models_registry.models import ModelVersion, VersionStatus
 from models_registry.selectors import void_versions
 
@@ -26,9 +27,10 @@ OUTCOME_TONES = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.INSUFFICIEN
 
 def _may_open(user: User, run: AuditRun) -> Permission:
     allowed = can(check_may_open_review, user)
-    if allowed and run.version.status != VersionStatus.IN_AUDIT:
+    if allowed and run.version.status not in OPENABLE:
         state = run.version.get_status_display().lower()
-        return Permission(allowed=False, reason=f"The version is {state}; a review is opened while it is in audit.")
+        reason = f"The version is {state}; a review is opened while it is in audit or suspended."
+        return Permission(allowed=False, reason=reason)
     if allowed:
         try:
             check_requested_since(run)
@@ -43,25 +45,30 @@ def next_steps(user: User, run: AuditRun) -> Panel | None:
     if run.status != RunStatus.DONE:
         return None
     reports = selectors.reports_list(run=run)
+    reviews, may_open = list(selectors.reviews().filter(run=run)), _may_open(user, run)
     context = {
         "run": run,
-        "reviews": list(selectors.reviews().filter(run=run)),
+        "reviews": reviews,
+        "reviewed": any(review.status != Review.Status.WITHDRAWN for review in reviews),
+        "policies": policies_for(run.version.system) if may_open else [],
         "reports": report_rows(reports),
         "waiting": any(report.status == Report.Status.QUEUED for report in reports),
         "kinds": [{"key": key, "title": kind.title} for key, kind in REPORTS],
-        "may_open": _may_open(user, run),
+        "may_open": may_open,
         "may_issue": can(check_may_issue, user),
     }
     return Panel(template="governance/_run_next.html", context=context)
 
 
-@panel("version")
+@panel("version", rank=50)
 def decisions(user: User, version: ModelVersion) -> Panel:
     context = {
         "reviews": list(selectors.reviews().filter(version=version)),
         "reports": report_rows([row for row in selectors.reports_list() if row.version_id == version.pk]),
     }
-    return Panel(template="governance/_version_decisions.html", context=context)
+    found = (("version-reviews", "Reviews", context["reviews"]), ("version-reports", "Reports", context["reports"]))
+    links = tuple((name, title) for name, title, rows in found if rows)
+    return Panel(template="governance/_version_decisions.html", context=context, links=links)
 
 
 @queue_source
@@ -76,6 +83,8 @@ def votes_and_reviews(user: User) -> Iterator[QueueItem]:
                 since=row.review.opened_at,
                 tone="working",
                 word="To vote",
+                evidence_at=row.review.run.finished_at,
+                note=f"It is held under {row.review.policy.title}." if row.review.policy else "",
             )
     if can(check_may_open_review, user):
         for version in void_versions():
@@ -87,9 +96,9 @@ def votes_and_reviews(user: User) -> Iterator[QueueItem]:
                 tone="insufficient",
                 word="Approval void",
             )
-        for run in list_runs().filter(
-            status=RunStatus.DONE, version__status=VersionStatus.IN_AUDIT, reviews__isnull=True
-        ):
+        undecided = Review.objects.exclude(status=Review.Status.WITHDRAWN)
+        done = list_runs().filter(status=RunStatus.DONE, version__status=VersionStatus.IN_AUDIT)
+        for run in done.exclude(pk__in=undecided.values("run")):
             yield QueueItem(
                 title=f"Open a review of {run.version}",
                 why=f"Its audit by {run.protocol.name} is done: {Outcome(run.outcome).label.lower()}.",
@@ -97,6 +106,7 @@ def votes_and_reviews(user: User) -> Iterator[QueueItem]:
                 since=run.finished_at or run.requested_at,
                 tone=OUTCOME_TONES[Outcome(run.outcome)],
                 word=str(Outcome(run.outcome).label),
+                evidence_at=run.finished_at,
             )
     if can(check_may_issue, user):
         yield from _failed_documents(user)

@@ -15,16 +15,19 @@ from governance.selectors.statements import drafts_awaiting
 from models_registry.models import AISystem, ModelVersion
 
 
-@panel("version")
+@panel("version", rank=45)
 def requirements(user: User, version: ModelVersion) -> Panel:
     """Where the requirements of a version stand. The counts come by themselves, so that the page waits for nothing."""
-    return Panel(template="governance/_version_requirements.html", context={"version": version})
+    links = (("version-requirements", "Requirements"),)
+    return Panel(template="governance/_version_requirements.html", context={"version": version}, links=links)
 
 
-@panel("system")
+@panel("system", rank=50)
 def questions(user: User, system: AISystem) -> Panel:
     """How far the questions about a system are answered."""
-    return Panel(template="governance/_system_questions.html", context={"sheet": read_sheet(system), "system": system})
+    context = {"sheet": read_sheet(system), "system": system}
+    links = (("system-questions", "What applies to it"),)
+    return Panel(template="governance/_system_questions.html", context=context, links=links)
 
 
 @queue_source

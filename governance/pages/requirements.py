@@ -185,7 +185,9 @@ def _href(reference: Reference, judged: Judged, revisions: list[Revision]) -> st
         return reverse("requirement", args=[version.system.slug, version.pk, key])
     if reference.kind == "answer":
         return reverse("chapter", args=[version.system.slug, question(key).chapter]) + f"#q-{key}"
-    pages = {"audit": "audit", "review": "review", "report": "report"}
+    if reference.kind == "measure":
+        return reverse("oversight-system", args=[version.system.slug])
+    pages = {name: name for name in ("audit", "review", "report", "risk", "incident", "deployment")}
     return reverse(pages[reference.kind], args=[key]) if reference.kind in pages and key.isdecimal() else ""
 
 

@@ -26,6 +26,7 @@ MATERIAL: Mapping[str, Callable[[View], Iterable[Block]]] = {
     "2": chapter.elements,
     "3": chapter.functioning,
     "6": chapter.decisions,
+    "9": chapter.surveillance,
     "10": chapter.control,
 }
 

@@ -12,6 +12,7 @@ from governance.reports.blocks import Block, Bullets, Facts, Gap, Heading, Note,
 from governance.reports.cohort_facts import cohort_tables
 from governance.reports.evidence import runs_weights, unbound_weights
 from governance.reports.measured import criteria_blocks, flatten, measurement_table, pictures
+from governance.reports.registers import deployed, incidents, measures, override_rates
 from governance.reports.view import View
 from governance.reports.wording import ABSENT, DECISIONS, count, moment
 from models_registry.cohorts.disclosure import hide_in_summary
@@ -76,6 +77,7 @@ def general(view: View) -> Iterator[Block]:
         yield Facts(caption=caption, rows=tuple(origins), sources=(view.dossier_source(),))
     else:
         yield Gap(text=_("What the version was made from: no backbone, base model or training cohort is registered."))
+    yield from deployed(view)
 
 
 def weights_note(evidence: dict[str, Any]) -> Iterator[Note]:
@@ -180,7 +182,18 @@ def _cross_check(row: Mapping[str, Any]) -> str:
 
 
 def functioning(view: View) -> Iterator[Block]:
-    """Chapter 3: performance by group."""
+    """Chapter 3: performance by group, and who watches it."""
+    yield from _performance(view)
+    yield from measures(view)
+    yield from override_rates(view)
+
+
+def surveillance(view: View) -> Iterator[Block]:
+    """Chapter 9: what became known since it is in use."""
+    yield from incidents(view)
+
+
+def _performance(view: View) -> Iterator[Block]:
     if view.evidence is None:
         yield no_audit()
         return

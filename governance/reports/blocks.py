@@ -18,7 +18,7 @@ class Source:
 
     Attributes:
         kind: ``audit``, ``statement``, ``answer``, ``version``, ``cohort``, ``review``, ``report``, ``requirement``,
-            ``catalogue``, ``ledger``, ``dossier``.
+            ``catalogue``, ``ledger``, ``dossier``, ``risk``, ``incident``, ``deployment``, ``measure``.
         name: In words, with its number: ``run 12``, ``statement AIA-Art19, revision 2``.
         digest: SHA-256 that binds it; empty where there is none.
         protocol: Digest of the protocol, for an audit.

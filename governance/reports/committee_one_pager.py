@@ -32,6 +32,7 @@ from governance.reports.findings import (
 from governance.reports.outlined import look
 from governance.reports.outlined_data import head
 from governance.reports.outlined_pages import frame
+from governance.reports.registers import in_use
 from governance.reports.render import Pages, render_html, render_pdf, unbroken
 from governance.reports.view import View, run_name
 from governance.reports.wording import (
@@ -111,8 +112,11 @@ def _evidence(view: View) -> dict[str, Any]:
 def _data(view: View) -> dict[str, Any]:
     shown = _evidence(view)
     lead = leading_verdict(shown)
+    first = head(KIND, str(CommitteeOnePager.title), view)
+    if told := in_use(view):
+        first["warnings"] = [*first["warnings"], {"name": _("In use"), "text": told}]
     data = {
-        **head(KIND, str(CommitteeOnePager.title), view),
+        **first,
         "leading": {"verdict": lead, "groups": group_rates(shown, lead)} if lead else None,
         "criteria": primary_verdicts(shown),
         "changes": _changes(view),

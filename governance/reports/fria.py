@@ -138,7 +138,8 @@ def processes(view: View) -> Iterator[Block]:
     sites = list(view.dossier["sites"])
     if sites:
         yield Paragraph(
-            text=_("Sites: %(sites)s.") % {"sites": ", ".join(sites)}, sources=(view.answer_source("sites"),)
+            text=_("Sites: %(sites)s.") % {"sites": ", ".join(sites)},
+            sources=(view.answer_source("sites") if view.answer("sites") else view.dossier_source(),),
         )
     else:
         yield Gap(text=_("The sites at which the system is used."))

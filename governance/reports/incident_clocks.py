@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 
 from governance import rules
 from governance.applicability import IncidentFacts, Route, incident_routes
-from governance.member_states import zone_of
 from governance.reports.blocks import Source
 from governance.reports.view import View
 from governance.reports.wording import day
+from governance.rules.incident_register import Known, chosen_breach, chosen_incident, earliest, same_moment
 from governance.rules.incidents import stated_incident
 from governance.rules.values import moment_of
 from governance.standing.judging import Judging, statement_reference
@@ -49,10 +49,10 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """One incident as accepted statements and answers tell it, with its clocks, the most urgent first.
+    """One incident as accepted statements, answers and the register tell it, its clocks the most urgent first.
 
     Attributes:
-        aware: Every time that is stated for the provider's awareness; more than one is a contradiction.
+        aware: Every time that is held for the provider's awareness; more than one is a contradiction.
         member_state: As stated; empty where it is not.
         sources: What the times rest on.
     """
@@ -67,20 +67,18 @@ class Incident:
 def read_incident(view: View) -> Incident:
     """The incident of a dossier. Statements on requirements that do not apply are read too: they tell what happened."""
     facts = _facts_of(view)
+    known = chosen_incident(facts)
     member_state = str(facts.values("AIA-Art73-10").get("member_state") or "")
-    aware = sorted({when for place in AWARE if (when := _moment(facts, place)) is not None})
     told = stated_incident(facts)
-    if view.answer("incident") is not True:
+    if view.answer("incident") is not True and known is None:
         told = replace(told, kinds=())
-    told = replace(told, zone=zone_of(member_state), aware_at=aware[0] if aware else None)
-    told = replace(told, breach_risk="high" if facts.values("GDPR-34").get("high_risk") is True else told.breach_risk)
     routes = incident_routes(view.dossier["answers"], told, view.catalogue)
     return Incident(
         facts=told,
-        aware=tuple(aware),
+        aware=_times(facts, known),
         member_state=member_state,
         clocks=tuple(_clock(facts, route, told, view.as_of) for route in routes),
-        sources=_sources(facts, view),
+        sources=_sources(facts, view, known),
     )
 
 
@@ -101,8 +99,19 @@ def _moment(facts: rules.Facts, place: tuple[str, str]) -> dt.datetime | None:
     return moment_of(facts.values(requirement).get(name))
 
 
+def _times(facts: rules.Facts, known: Known | None) -> tuple[dt.datetime, ...]:
+    """Every time of the provider's awareness, by statements and by the register; the same minute counts once."""
+    stated = {when for place in AWARE if (when := _moment(facts, place)) is not None}
+    kept = known.at("aware_at") if known else None
+    if kept is not None and not any(same_moment(when.isoformat(), kept.isoformat()) for when in stated):
+        stated.add(kept)
+    return tuple(sorted(stated))
+
+
 def _clock(facts: rules.Facts, route: Route, told: IncidentFacts, now: dt.datetime) -> Clock:
     sent = next((when for place in SENT.get(route.deadline, ()) if (when := _moment(facts, place))), None)
+    known = chosen_breach(facts) if route.regime == "GDPR" else chosen_incident(facts)
+    sent = sent or moment_of(known.sent(route.deadline) if known else None)
     late = None
     if route.due_at is not None and (sent or now) > route.due_at:
         late = True
@@ -117,15 +126,18 @@ def _awareness(route: Route, told: IncidentFacts) -> dt.datetime | None:
         return told.controller_aware_at
     if route.regime != "AI Act":
         return told.aware_at
-    return min((when for when in (told.aware_at, told.deployer_aware_at) if when), default=None)
+    return earliest(told.aware_at, told.deployer_aware_at)
 
 
-def _sources(facts: rules.Facts, view: View) -> tuple[Source, ...]:
+def _sources(facts: rules.Facts, view: View, known: Known | None) -> tuple[Source, ...]:
     found: dict[Source, None] = {}
     for requirement, name in (*AWARE, *OTHERS):
         row: Mapping[str, Any] | None = facts.accepted.get(requirement)
         if row and row["fields"].get(name):
             found[view.reference_source(statement_reference(row))] = None
+    for held in (known, chosen_breach(facts)):
+        if held is not None:
+            found[view.reference_source(held.reference)] = None
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from governance.reports.base import REPORTS
 from governance.reports.blocks import Block, Bullets, Facts, Heading, Note, Paragraph, Table
 from governance.reports.outlined import OutlinedReport
+from governance.reports.registers import override_rates
 from governance.reports.stated import form, points_of, stated_table
 from governance.reports.view import View
 from governance.reports.wording import count, moment, shown
@@ -35,8 +36,32 @@ ACTS = (
     ("training", gettext_lazy("A training is ordered")),
     ("protocol", gettext_lazy("A protocol is locked or approved")),
     ("run", gettext_lazy("An audit is requested, resumed, cancelled or judged; advice is given")),
-    ("review", gettext_lazy("A review is opened or decided")),
+    ("review", gettext_lazy("A review is opened, decided or closed without a decision")),
     ("vote", gettext_lazy("A vote is cast")),
+    ("recusal", gettext_lazy("A member takes no part in a review")),
+    ("comment", gettext_lazy("Something is said in the discussion of a review")),
+    (
+        "condition",
+        gettext_lazy("A condition of an approval is proposed, taken back, met, returned, handed over, or lapses"),
+    ),
+    ("policy", gettext_lazy("A policy is proposed, approved, superseded or withdrawn")),
+    ("acceptance", gettext_lazy("A lack of evidence is accepted until a day, or that is revoked")),
+    ("gate", gettext_lazy("A version is held against a policy by a pipeline")),
+    ("risk", gettext_lazy("A risk is recorded, rated, accepted, closed or opened again")),
+    ("control", gettext_lazy("A measure against a risk is planned, implemented, verified or dropped")),
+    ("incident", gettext_lazy("An incident is recorded, amended, reported, escalated or closed")),
+    ("deployment", gettext_lazy("A version is deployed, suspended, resumed, rolled back or taken out of use")),
+    ("measure", gettext_lazy("A measure of human oversight is recorded, verified or ended")),
+    ("override", gettext_lazy("Overrides of outputs by clinicians are recorded")),
+    ("outputs", gettext_lazy("Numbers of outputs shown to clinicians are recorded")),
+    ("release", gettext_lazy("The release of a synthetic cohort is asked for, decided, withdrawn or revoked")),
+    ("release_vote", gettext_lazy("A vote on the release of a synthetic cohort is cast")),
+    ("cohort_role", gettext_lazy("A cohort is given a role")),
+    ("stepup", gettext_lazy("A proof of identity for a signature is refused")),
+    ("head", gettext_lazy("The head of the ledger is signed")),
+    ("account", gettext_lazy("Two accounts of one person are merged")),
+    ("token", gettext_lazy("A program is given access for a person, or loses it")),
+    ("escalation", gettext_lazy("Something that ran out is taken to somebody else")),
     ("answers", gettext_lazy("Questions about the system are answered")),
     (
         "statement",
@@ -138,6 +163,7 @@ def _coverage(view: View) -> Iterator[Block]:
         rows=tuple((_event_title(event), _named(view, event)) for event in EVENTS),
     )
     yield stated_table(view, "AIA-Art12-2-bc", "consumer_map", _("Which check reads which field of the log"))
+    yield from override_rates(view)
 
 
 def _event_title(event: str) -> str:

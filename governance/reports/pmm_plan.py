@@ -18,6 +18,7 @@ from governance.reports.blocks import Block, Gap, Note, Paragraph, Table
 from governance.reports.findings import bare_statement
 from governance.reports.outlined import OutlinedReport
 from governance.reports.performance import audited, cautions, criteria_tables
+from governance.reports.registers import deployed, incident_clocks, incidents, override_rates
 from governance.reports.stated import Point, absence, form, points_of, stated_table
 from governance.reports.view import View
 from governance.reports.wording import day, join_words, moment
@@ -90,10 +91,12 @@ def _sources(view: View) -> Iterator[Block]:
             caption=_("Sites where the system is used, and whether a source of field data names them"),
             headers=(_("Site"), _("Source of field data")),
             rows=tuple((site, _source_of(view, site)) for site in sites),
-            sources=(view.answer_source("sites"),),
+            sources=(view.answer_source("sites"),) if view.answer("sites") else (view.dossier_source(),),
         )
     else:
         yield Gap(text=_("The sites where the system is used: nobody has named one."))
+    yield from deployed(view)
+    yield from override_rates(view)
     yield from _audits(view)
 
 
@@ -220,6 +223,8 @@ def next_psur(view: View) -> date | None:
 def _escalation(view: View) -> Iterator[Block]:
     yield stated_table(view, "AIA-Art72-2-act", "escalation_matrix", _("What follows when a limit is crossed"))
     yield form(view, _("How often it is reviewed"), _without(view, "AIA-Art72-2-act", "escalation_matrix"))
+    yield from incidents(view)
+    yield from incident_clocks(view)
     crossed = [
         (source, item)
         for source, evidence in audited(view)

@@ -18,6 +18,7 @@ from governance.reports.base import REPORTS
 from governance.reports.blocks import Block, Facts, Gap, Note, Paragraph, Table
 from governance.reports.incident_clocks import Clock, Incident, local, read_incident
 from governance.reports.outlined import OutlinedReport
+from governance.reports.registers import deployed, incident_clocks, incidents, own_incidents
 from governance.reports.stated import form, points_of, stated_table
 from governance.reports.view import View
 from governance.reports.wording import moment, spoken
@@ -36,7 +37,8 @@ class SeriousIncident(OutlinedReport):
     tells_fields = True
 
     def opening(self, view: View) -> Iterable[Block]:
-        if view.answer("incident") is not True and view.answer("breach") is not True:
+        answered = view.answer("incident") is True or view.answer("breach") is True
+        if not answered and not own_incidents(view):
             yield _nothing_reported(view)
             return
         yield from _first_clock(view)
@@ -123,7 +125,7 @@ def _regime(view: View) -> Iterator[Block]:
     if not rows:
         yield (
             _nothing_reported(view)
-            if view.answer("incident") is not True
+            if view.answer("incident") is not True and not own_incidents(view)
             else Gap(
                 text=_(
                     "No regime takes the incident as it is described: its kinds are not answered, or none is one of "
@@ -148,6 +150,7 @@ def _regime(view: View) -> Iterator[Block]:
 
 def _facts(view: View) -> Iterator[Block]:
     version = view.dossier["version"]
+    yield from incidents(view)
     yield form(view, _("What happened"), points_of(view, "AIA-Art3-49"))
     yield Facts(
         caption=_("The version that this report is about"),
@@ -186,6 +189,7 @@ def _clocks(view: View) -> Iterator[Block]:
         yield Gap(text=text % {"told": incident.member_state or "—"})
     if incident.clocks:
         yield _deadlines(view, incident)
+    yield from incident_clocks(view)
     for requirement, caption in (
         ("AIA-Art73-2", _("The general clock (Art. 73(2))")),
         ("AIA-Art73-3", _("Widespread infringement or critical infrastructure (Art. 73(3))")),
@@ -253,6 +257,8 @@ def _correction(view: View) -> Iterator[Block]:
     shown = tuple(point for point in points if point.field != "informed_parties")
     yield form(view, _("Corrective action, and who stopped using the system"), shown)
     yield stated_table(view, "AIA-Art20", "informed_parties", _("Who was informed (Art. 20)"))
+    if own_incidents(view):
+        yield from deployed(view)
 
 
 def _parallel(view: View) -> Iterator[Block]:

@@ -28,7 +28,9 @@ DECISIONS = {
     "reject": pgettext_lazy("vote", "Reject"),
     "open": pgettext_lazy("review", "Open"),
     "approved": pgettext_lazy("review", "Approved"),
+    "conditional": pgettext_lazy("review", "Approved with conditions"),
     "rejected": pgettext_lazy("review", "Rejected"),
+    "withdrawn": pgettext_lazy("review", "Closed without a decision"),
 }
 ABSENT = _("not stated")
 ISO = re.compile(r"\b(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:[+-]\d{2}:\d{2}|Z)?)?\b")

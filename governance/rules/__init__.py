@@ -27,7 +27,8 @@ class Reference:
     """What a judgement or a value rests on.
 
     Attributes:
-        kind: ``audit``, ``statement``, ``version``, ``cohort``, ``answer``, ``review``, ``report``, ``requirement``.
+        kind: ``audit``, ``statement``, ``version``, ``cohort``, ``answer``, ``review``, ``report``, ``requirement``,
+            ``risk``, ``incident``, ``deployment``, ``measure``.
         name: In a reader's words, such as ``Audit 4``.
         href_id: What a page links by: the row's number, the question's or the requirement's key.
     """

@@ -17,6 +17,7 @@ from governance.rules.notes import (
     report_reference,
     says,
 )
+from governance.rules.register import hold_register, register_controls, register_hazards
 from governance.rules.values import date_of, days_of, rows_of
 
 RISK_ITEMS = ("AIA-Art9-1", "AIA-Art9-2-ab", "AIA-Art9-2-c", "AIA-Art9-5", "AIA-Art9-6")
@@ -56,6 +57,7 @@ def risk_process(facts: Facts) -> Finding:
 @judged_by("AIA-Art9-2-ab")
 def hazards(facts: Facts) -> Finding:
     notes = Notes(facts, "AIA-Art9-2-ab")
+    register_hazards(notes)
     notes.cover("hazards", "category", CATEGORIES, _("a rated hazard to %(names)s"))
     return notes.finding()
 
@@ -73,7 +75,9 @@ def risk_review(facts: Facts) -> Finding:
 @judged_by("AIA-Art9-5")
 def risk_controls(facts: Facts) -> Finding:
     notes = Notes(facts, "AIA-Art9-5")
-    known = [str(row.get("hazard")) for row in rows_of(facts.values("AIA-Art9-2-ab").get("hazards"))]
+    stated = [str(row.get("hazard")) for row in rows_of(facts.values("AIA-Art9-2-ab").get("hazards"))]
+    registered = register_controls(notes)
+    known = stated or registered
     notes.lack(_("the hazards that the controls answer to (Art. 9(2))"), when=not known)
     notes.cover("control_per_risk", "risk", known, _("a control of %(names)s"))
     return notes.finding()
@@ -82,6 +86,7 @@ def risk_controls(facts: Facts) -> Finding:
 @judged_by("AIA-AnnexIV-5")
 def risk_system(facts: Facts) -> Finding:
     notes = Notes(facts, "AIA-AnnexIV-5")
+    hold_register(notes)
     open_ones = [key for key in RISK_ITEMS if facts.state_of(key) not in ("complete", "not_applicable")]
     done = [Reference(kind="requirement", name=key, href_id=key) for key in RISK_ITEMS if key not in open_ones]
     if done:
@@ -95,7 +100,7 @@ def changes(facts: Facts) -> Finding:
     """Every version from the first on has a decision whether its change was substantial."""
     notes = Notes(facts, "AIA-AnnexIV-6")
     for review in facts.dossier["reviews"]:
-        if review["closed_at"]:
+        if review["closed_at"] and review["status"] != "withdrawn":
             source = Reference(kind="review", name=_("Review %(id)s") % review, href_id=str(review["id"]))
             notes.hold(_("the committee's decision on this version"), source)
     versions = [row["label"] for row in facts.dossier["versions"]]

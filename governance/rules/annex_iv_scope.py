@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from governance.conditions.truth import Truth
 from governance.rules import Facts, Finding, declare_table, judged_by
 from governance.rules.notes import AFFIRMED, DENIED, Notes, answer_reference, placed_on, says, uncovered
+from governance.rules.use_register import hold_sites
 from governance.rules.values import date_of, plain
 
 LIMBS = tuple("abcdefgh")
@@ -211,4 +212,11 @@ def older_systems(facts: Facts) -> Finding:
     else:
         words = _("derived: not in scope, placed before %(day)s and not significantly changed since")
         notes.hold(words % {"day": applies.isoformat()})
+    return notes.finding()
+
+
+@judged_by("AIA-AnnexIV-1-d")
+def supply(facts: Facts) -> Finding:
+    notes = Notes(facts, "AIA-AnnexIV-1-d")
+    hold_sites(notes)
     return notes.finding()

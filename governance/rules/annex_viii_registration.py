@@ -18,6 +18,7 @@ from governance.rules.notes import (
     report_reference,
     version_reference,
 )
+from governance.rules.use_register import deployment_reference, deployments_of, held_deployments, hold_sites
 from governance.rules.values import date_of, is_empty, plain
 
 NATIONAL = frozenset({"2"})
@@ -110,6 +111,18 @@ def market_status(facts: Facts) -> Finding:
     notes.contradict(
         _("The system is said to be on the market or in service, but the questions are answered otherwise."),
         when=placed is False and notes.stated.get("status") in ("on_market", "in_service"),
+    )
+    hold_sites(notes)
+    known, held, status = deployments_of(facts), held_deployments(facts), notes.stated.get("status")
+    if held:
+        notes.fill_if_silent("status", "in_service", deployment_reference(held[0]))
+    notes.contradict(
+        _("The system is said to be withdrawn or recalled, but this version is deployed."),
+        when=bool(held) and status in ("withdrawn", "recalled"),
+    )
+    notes.contradict(
+        _("The system is said to be in service, but every deployment of this version has ended."),
+        when=bool(known) and not held and status == "in_service",
     )
     return notes.finding()
 

@@ -8,6 +8,7 @@ from governance.conditions.truth import Truth
 from governance.rules import Facts, Finding, declare_table, judged_by
 from governance.rules.annex_iv import hold_audits
 from governance.rules.notes import Notes, answer_reference, issued, uncovered
+from governance.rules.use_register import deployment_reference, first_use
 from governance.rules.values import date_of, plain, rows_of
 
 declare_table("AIA-Art27-1-c", "groups", "group", "results", "gap?")
@@ -50,6 +51,14 @@ def period(facts: Facts) -> Finding:
     start, end = date_of(notes.stated.get("start")), date_of(notes.stated.get("end"))
     wrong = start is not None and end is not None and end < start
     notes.contradict(_("The period of use ends before it starts."), when=wrong)
+    first = first_use(facts)
+    if first is not None:
+        day = date_of(first["started_at"])
+        notes.hold(_("in use since %(day)s") % {"day": day}, deployment_reference(first))
+        notes.fill_if_silent("start", day.isoformat() if day else "", deployment_reference(first))
+        words = _("The period of use is said to start on %(told)s, but this version is in use since %(day)s.")
+        early = start is not None and day is not None and day < start
+        notes.contradict(words % {"told": start, "day": day}, when=early)
     return notes.finding()
 
 
@@ -86,7 +95,9 @@ def notification(facts: Facts) -> Finding:
 def _told_before_use(facts: Facts, key: str, field: str, words: str) -> Finding:
     """Somebody is told before the use begins; ``words`` where a stated day is later."""
     notes = Notes(facts, key)
-    start, told = date_of(facts.values("AIA-Art27-1-b").get("start")), date_of(notes.stated.get(field))
+    first, told = first_use(facts), date_of(notes.stated.get(field))
+    days = [date_of(facts.values("AIA-Art27-1-b").get("start")), date_of(first["started_at"]) if first else None]
+    start = min((day for day in days if day is not None), default=None)
     notes.contradict(words, when=start is not None and told is not None and told > start)
     return notes.finding()
 

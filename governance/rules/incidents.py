@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,8 +18,19 @@ from governance.applicability import IncidentFacts, Route, Truth, incident_route
 from governance.conditions.conclusions import KINDS
 from governance.incident_routes import HIGH_RISK, INFRASTRUCTURE, RIGHTS, RISK, due_at
 from governance.member_states import zone_of
-from governance.rules import Facts, Finding, declare_table, judged_by
+from governance.rules import Facts, Finding, Reference, declare_table, judged_by
 from governance.rules.checking import answer_source, empty_cells, moment_of, rows
+from governance.rules.incident_register import (
+    CLOCKS,
+    breach_risk_of,
+    chosen_breach,
+    chosen_incident,
+    earliest,
+    hold_incident,
+    unreported,
+)
+from governance.rules.notes import Notes
+from governance.rules.use_register import hold_suspension
 from governance.rules.values import is_empty, plain, same_text
 
 AI_ACT = ("AIA-73-2", "AIA-73-3", "AIA-73-4")
@@ -29,34 +41,47 @@ declare_table("AIA-Art20", "informed_parties", "party", "informed_on", "record")
 
 
 def stated_incident(facts: Facts) -> IncidentFacts:
-    """One incident as accepted statements and answers tell it."""
+    """One incident as accepted statements, answers and the register tell it: of two times the earlier one counts."""
+    known, breach = chosen_incident(facts), chosen_breach(facts)
     answered = facts.answer("incident_kinds")
     kinds = {kind for kind in answered if kind in KINDS} if isinstance(answered, list) else set()
     if (category := facts.values("AIA-Art73-10").get("incident_category")) in KINDS:
         kinds.add(category)
     if facts.values("AIA-Art73-3").get("infrastructure") is True:
         kinds.add(INFRASTRUCTURE)
-    vigilance = facts.values("MDR-87")
-    aware = [moment_of(facts.values(key).get("aware_at")) for key in ("AIA-Art73-2", "MDR-87")]
+    kinds |= set(known.kinds) if known else set()
+    vigilance = {facts.values("MDR-87").get("type"), known.vigilance if known else None}
+    stated_risk = HIGH_RISK if facts.values("GDPR-34").get("high_risk") is True else None
     return IncidentFacts(
         kinds=tuple(kind for kind in KINDS if kind in kinds),
-        # The provider of a device is its manufacturer: of two times that are stated, the earlier one counts.
-        aware_at=min((moment for moment in aware if moment is not None), default=None),
-        deployer_aware_at=moment_of(facts.values("AIA-Art26-5").get("detected_at")),
-        controller_aware_at=moment_of(facts.values("GDPR-33").get("aware_at")),
-        death=facts.values("AIA-Art73-4").get("death") is True,
-        unanticipated_deterioration=vigilance.get("type") == "death_or_deterioration",
-        public_health_threat=vigilance.get("type") == "public_health_threat",
-        widespread=facts.values("AIA-Art73-3").get("widespread") is True,
-        breach=facts.truth("breach") is Truth.YES,
-        breach_risk=HIGH_RISK if facts.values("GDPR-34").get("high_risk") is True else RISK,
+        # The provider of a device is its manufacturer.
+        aware_at=_known_at(facts, "aware_at", ("AIA-Art73-2", "aware_at"), ("MDR-87", "aware_at")),
+        deployer_aware_at=_known_at(facts, "deployer_aware_at", ("AIA-Art26-5", "detected_at")),
+        controller_aware_at=_known_at(facts, "controller_aware_at", ("GDPR-33", "aware_at")),
+        death=facts.values("AIA-Art73-4").get("death") is True or bool(known and known.told["death"]),
+        unanticipated_deterioration="death_or_deterioration" in vigilance,
+        public_health_threat="public_health_threat" in vigilance,
+        widespread=facts.values("AIA-Art73-3").get("widespread") is True or bool(known and known.told["widespread"]),
+        breach=facts.truth("breach") is Truth.YES or breach is not None,
+        breach_risk=stated_risk or breach_risk_of(breach) or RISK,
         zone=stated_zone(facts),
     )
 
 
+def _known_at(facts: Facts, name: str, *places: tuple[str, str]) -> dt.datetime | None:
+    """The earliest time of awareness that is stated in these fields or stands in the register."""
+    known = chosen_breach(facts) if name == "controller_aware_at" else chosen_incident(facts)
+    stated = [moment_of(facts.values(key).get(field)) for key, field in places]
+    return earliest(*stated, known.at(name) if known else None)
+
+
 def stated_zone(facts: Facts) -> dt.tzinfo | None:
-    """Where the days of the clocks begin and end: in the Member State of the authority. None where it is not stated."""
-    return zone_of(str(facts.values("AIA-Art73-10").get("member_state") or ""))
+    """Where the days of the clocks begin and end: in the Member State of the authority, else where the incident was.
+
+    None where neither is known.
+    """
+    zone, known = zone_of(str(facts.values("AIA-Art73-10").get("member_state") or "")), chosen_incident(facts)
+    return zone or (known.zone if known else None)
 
 
 def stated_routes(facts: Facts) -> dict[str, Route]:
@@ -97,88 +122,123 @@ def out_of_order(facts: Facts, values: Mapping[str, Any], *names: str) -> tuple[
 
 @judged_by("AIA-Art73-10")
 def regime(facts: Facts) -> Finding:
-    values, routes = facts.values("AIA-Art73-10"), stated_routes(facts)
+    notes, routes = Notes(facts, "AIA-Art73-10"), stated_routes(facts)
     kinds = stated_incident(facts).kinds
-    held = tuple(route.reason for route in routes.values())
-    filled: dict[str, Any] = {"incident_category": kinds[0]} if len(kinds) == 1 else {}
-    contradicted = []
+    if len(kinds) == 1:
+        notes.fill("incident_category", kinds[0])
+    if (known := chosen_incident(facts)) is not None:
+        hold_incident(notes, known)
+    for route in routes.values():
+        notes.hold(route.reason)
     if RIGHTS in kinds and not any(name in routes for name in AI_ACT):
-        contradicted.append(_("Rights were infringed, yet the answers lead to no report under the AI Act."))
-    if facts.truth("annex_i_device") is Truth.YES and "ai office" in plain(values.get("authority", "")):
-        contradicted.append(_("The report goes to a national authority, not to the AI Office (Art. 75(1))."))
-    sources = answer_source(facts, "incident_kinds")
-    return Finding(held=held, contradicted=tuple(contradicted), filled=filled, references=sources)
+        notes.contradict(_("Rights were infringed, yet the answers lead to no report under the AI Act."))
+    if facts.truth("annex_i_device") is Truth.YES and "ai office" in plain(notes.stated.get("authority", "")):
+        notes.contradict(_("The report goes to a national authority, not to the AI Office (Art. 75(1))."))
+    return _sourced(notes, *answer_source(facts, "incident_kinds"))
+
+
+def _sourced(notes: Notes, *references: Reference) -> Finding:
+    finding = notes.finding()
+    return replace(finding, references=(*references, *finding.references))
 
 
 @judged_by("AIA-Art3-49")
 def what_happened(facts: Facts) -> Finding:
-    values, own = facts.values("AIA-Art3-49"), facts.version
+    notes, own = Notes(facts, "AIA-Art3-49"), facts.version
+    values, known = notes.stated, chosen_incident(facts)
+    if known is not None:
+        named = own["label"] if known.told["version"] == own["digest"] else None
+        # A digest names the same version as its label.
+        named = None if same_text(values.get("model_version"), own["digest"]) else named
+        hold_incident(
+            notes, known, model_version=named, site=known.told["site"], affected_persons=known.told["affected_persons"]
+        )
     told, site, persons = values.get("model_version"), values.get("site"), values.get("affected_persons")
-    contradicted = []
     if not is_empty(told) and not any(same_text(told, name) for name in (own["label"], own["digest"])):
         words = _("The incident is of version %(told)s, and this report of version %(own)s.")
-        contradicted.append(words % {"told": told, "own": own["label"]})
+        notes.contradict(words % {"told": told, "own": own["label"]})
     sites = facts.dossier["sites"]
     if sites and not is_empty(site) and not any(same_text(site, name) for name in sites):
-        contradicted.append(_("“%(site)s” is none of the sites that were answered.") % {"site": site})
+        notes.contradict(_("“%(site)s” is none of the sites that were answered.") % {"site": site})
     if isinstance(persons, int) and persons < 0:
-        contradicted.append(_("The number of affected persons is below zero."))
-    return Finding(contradicted=tuple(contradicted))
+        notes.contradict(_("The number of affected persons is below zero."))
+    return notes.finding()
 
 
 @judged_by("AIA-Art73-2")
 def general_clock(facts: Facts) -> Finding:
     """Fifteen days from the earlier awareness; where a shorter clock runs, that one."""
-    values = facts.values("AIA-Art73-2")
-    return _ai_act_clock(facts, values, AI_ACT, order=("aware_at", "link_established_at", "reported_at"))
+    notes, known = Notes(facts, "AIA-Art73-2"), chosen_incident(facts)
+    if known is not None:
+        hold_incident(notes, known, aware_at=known.told["aware_at"], reported_at=known.sent(*AI_ACT))
+    return _ai_act_clock(notes, AI_ACT, order=("aware_at", "link_established_at", "reported_at"))
 
 
 @judged_by("AIA-Art73-3")
 def urgent_clock(facts: Facts) -> Finding:
-    values = facts.values("AIA-Art73-3")
-    kinds = facts.answer("incident_kinds")
-    own: dict[str, Any] = {}
-    if isinstance(kinds, list):
-        own["infrastructure"] = INFRASTRUCTURE in kinds
-    if values.get("widespread") is False and values.get("infrastructure", own.get("infrastructure")) is False:
-        return Finding(held=(_("no ground for the clock of two days"),), filled=own, waived=("reported_at",))
-    return _ai_act_clock(facts, values, ("AIA-73-3",), filled=own)
+    notes, known = Notes(facts, "AIA-Art73-3"), chosen_incident(facts)
+    kinds, told = facts.answer("incident_kinds"), known.kinds if known else ()
+    infrastructure = INFRASTRUCTURE in {*kinds, *told} if isinstance(kinds, list) else INFRASTRUCTURE in told or None
+    notes.fill("infrastructure", infrastructure)
+    if known is not None:
+        hold_incident(notes, known, widespread=known.told["widespread"], reported_at=known.sent("AIA-73-3"))
+    ground = notes.stated.get("infrastructure", infrastructure)
+    if notes.stated.get("widespread") is False and ground is False and not known_widespread(facts):
+        notes.hold(_("no ground for the clock of two days"))
+        notes.waive("reported_at")
+        unreported(notes)
+        return notes.finding()
+    return _ai_act_clock(notes, ("AIA-73-3",))
+
+
+def known_widespread(facts: Facts) -> bool:
+    known = chosen_incident(facts)
+    return known is not None and bool(known.told["widespread"])
 
 
 @judged_by("AIA-Art73-4")
 def death_clock(facts: Facts) -> Finding:
-    values = facts.values("AIA-Art73-4")
-    if values.get("death") is False:
-        return Finding(held=(_("no death"),), waived=("suspected_at", "reported_at"))
+    notes, known = Notes(facts, "AIA-Art73-4"), chosen_incident(facts)
+    values, died = notes.stated, known is not None and bool(known.told["death"])
+    if known is not None:
+        sent = known.sent("AIA-73-4", "MDR-87-5") if died else ""
+        hold_incident(notes, known, death=known.told["death"], reported_at=sent)
+    if values.get("death") is False and not died:
+        notes.hold(_("no death"))
+        notes.waive("suspected_at", "reported_at")
+        unreported(notes)
+        return notes.finding()
     routes = stated_routes(facts)
     if "AIA-73-4" in routes or "MDR-87-5" not in routes:
-        return _ai_act_clock(facts, values, ("AIA-73-4",), order=("suspected_at", "reported_at"))
-    vigilance = facts.values("MDR-87").get("reported_at")
-    filled = {"reported_at": vigilance} if is_empty(values.get("reported_at")) and vigilance else {}
-    return Finding(held=(routes["MDR-87-5"].reason,), filled=filled)
+        return _ai_act_clock(notes, ("AIA-73-4",), order=("suspected_at", "reported_at"))
+    notes.hold(routes["MDR-87-5"].reason)
+    notes.fill_if_silent("reported_at", facts.values("MDR-87").get("reported_at"))
+    unreported(notes)
+    return notes.finding()
 
 
-def _ai_act_clock(
-    facts: Facts,
-    values: Mapping[str, Any],
-    names: tuple[str, ...],
-    *,
-    order: tuple[str, ...] = (),
-    filled: Mapping[str, Any] | None = None,
-) -> Finding:
+def _ai_act_clock(notes: Notes, names: tuple[str, ...], *, order: tuple[str, ...] = ()) -> Finding:
     """The most urgent of these deadlines, held against the report that was made to the authority."""
+    facts, known = notes.facts, chosen_incident(notes.facts)
     routes = [route for name, route in stated_routes(facts).items() if name in names]
-    own = dict(filled or {})
-    reported = values.get("reported_at")
+    reported = notes.stated.get("reported_at")
     if is_empty(reported) and (elsewhere := facts.values("AIA-Art73-2").get("reported_at")):
-        reported = own["reported_at"] = elsewhere
-    held = [route.reason for route in routes]
-    contradicted = list(out_of_order(facts, values, *order))
+        reported = elsewhere
+        notes.fill("reported_at", elsewhere)
+    for route in routes:
+        notes.hold(route.reason)
+    for words in out_of_order(facts, notes.stated, *order):
+        notes.contradict(words)
+    told = unreported(notes, reported=reported)
     dues = [route.due_at for route in routes if route.due_at is not None]
     if dues:
-        held.append(_("the clock ends at %(due)s") % {"due": clock_words(min(dues))})
-        contradicted += late(facts, min(dues), moment_of(reported), _("AI Act Art. 73"))
-    return Finding(held=tuple(held), contradicted=tuple(contradicted), filled=own)
+        notes.hold(_("the clock ends at %(due)s") % {"due": clock_words(min(dues))})
+        sent = reported or (known.sent(*names) if known else None)
+        # What the register shows as missing was told above, with the number of the incident.
+        if sent or not told:
+            for words in late(facts, min(dues), moment_of(sent), _("AI Act Art. 73")):
+                notes.contradict(words)
+    return notes.finding()
 
 
 @judged_by("AIA-Art73-5")
@@ -187,7 +247,9 @@ def initial_and_complete(facts: Facts) -> Finding:
     first, complete = moment_of(values.get("initial_sent_at")), values.get("complete_sent_at")
     dues = [route.due_at for name, route in stated_routes(facts).items() if name in AI_ACT and route.due_at]
     contradicted = list(out_of_order(facts, values, "initial_sent_at", "complete_sent_at"))
-    contradicted += late(facts, min(dues, default=None), first, _("AI Act Art. 73"))
+    known = chosen_incident(facts)
+    sent = first or moment_of(known.sent(*AI_ACT) if known else None)
+    contradicted += late(facts, min(dues, default=None), sent, _("AI Act Art. 73"))
     open_items = values.get("missing_items")
     if isinstance(open_items, list) and open_items and is_empty(complete):
         words = _("the complete report, in which %(items)s are closed") % {"items": ", ".join(map(str, open_items))}
@@ -199,14 +261,21 @@ def initial_and_complete(facts: Facts) -> Finding:
 
 @judged_by("AIA-Art73-6")
 def investigation(facts: Facts) -> Finding:
-    values = facts.values("AIA-Art73-6")
-    snapshot, lacking = values.get("evidence_snapshot_hash"), []
-    contradicted: tuple[str, ...] = ()
-    if not is_empty(snapshot) and not DIGEST.fullmatch(plain(snapshot)):
-        lacking.append(_("the SHA-256 of the frozen snapshot of model, configuration and logs"))
-    if values.get("authority_informed_before_change") is False:
-        contradicted = (_("The system was changed before the authority was informed (Art. 73(6))."),)
-    return Finding(lacking=tuple(lacking), contradicted=contradicted)
+    notes, known = Notes(facts, "AIA-Art73-6"), chosen_incident(facts)
+    snapshot = notes.stated.get("evidence_snapshot_hash")
+    if known is not None:
+        hold_incident(notes, known)
+        if not known.open:
+            notes.fill_if_silent("root_cause", known.told["root_cause"], known.reference)
+    notes.lack(
+        _("the SHA-256 of the frozen snapshot of model, configuration and logs"),
+        when=not is_empty(snapshot) and not DIGEST.fullmatch(plain(snapshot)),
+    )
+    notes.contradict(
+        _("The system was changed before the authority was informed (Art. 73(6))."),
+        when=notes.stated.get("authority_informed_before_change") is False,
+    )
+    return notes.finding()
 
 
 @judged_by("AIA-Art75-route")
@@ -229,61 +298,48 @@ def corrective_action(facts: Facts) -> Finding:
 
 @judged_by("AIA-Art26-5")
 def deployer_informs(facts: Facts) -> Finding:
-    times = dict(facts.values("AIA-Art26-5")) | {"reported_at": facts.values("AIA-Art73-2").get("reported_at")}
-    return Finding(contradicted=out_of_order(facts, times, "detected_at", "provider_informed_at", "reported_at"))
-
-
-@judged_by("GDPR-33")
-def breach_to_authority(facts: Facts) -> Finding:
-    """Seventy-two hours, exactly; later only with the reasons for it (Art. 33(1))."""
-    values = facts.values("GDPR-33")
-    aware, notified = moment_of(values.get("aware_at")), moment_of(values.get("notified_at"))
-    if aware is None:
-        return Finding()
-    due = due_at(facts.catalogue.deadlines["GDPR-33"], aware, stated_zone(facts))
-    contradicted = list(out_of_order(facts, values, "aware_at", "notified_at"))
-    held = (_("the 72 hours end at %(due)s") % {"due": clock_words(due)},) if due else ()
-    missed = late(facts, due, notified, _("GDPR Art. 33(1)"))
-    if is_empty(values.get("delay_reason")):
-        contradicted += missed
-    in_time = notified is not None and not missed
-    return Finding(held=held, contradicted=tuple(contradicted), waived=("delay_reason",) if in_time else ())
-
-
-@judged_by("GDPR-34")
-def breach_to_people(facts: Facts) -> Finding:
-    values = facts.values("GDPR-34")
-    high, exception = values.get("high_risk"), values.get("exception")
-    if high is False:
-        return Finding(waived=("message", "exception"))
-    if high is not True:
-        return Finding()
-    if not is_empty(values.get("message")):
-        return Finding(waived=("exception",))
-    if exception in ("a", "b", "c"):
-        lacking = () if facts.text("GDPR-34") else (_("the reason for the exception, in the text of the statement"),)
-        return Finding(lacking=lacking, waived=("message",))
-    if exception == "none":
-        return Finding(contradicted=(_("The risk is high, yet nobody was told, without an exception (Art. 34)."),))
-    return Finding()
+    notes, known = Notes(facts, "AIA-Art26-5"), chosen_incident(facts)
+    if known is not None:
+        hold_incident(notes, known, detected_at=known.told["deployer_aware_at"])
+        hold_suspension(notes, known)
+    times = dict(notes.stated) | {"reported_at": facts.values("AIA-Art73-2").get("reported_at")}
+    for words in out_of_order(facts, times, "detected_at", "provider_informed_at", "reported_at"):
+        notes.contradict(words)
+    return notes.finding()
 
 
 @judged_by("MDR-87")
 def vigilance_clock(facts: Facts) -> Finding:
     """Fifteen, ten or two days from the manufacturer's awareness, by the type of the incident."""
-    values = facts.values("MDR-87")
-    name, aware = VIGILANCE.get(str(values.get("type"))), stated_incident(facts).aware_at
-    if name is None or aware is None:
-        return Finding()
+    notes, known = Notes(facts, "MDR-87"), chosen_incident(facts)
+    told, values = stated_incident(facts), notes.stated
+    harmed = known if known is not None and known.vigilance else None
+    if harmed is not None:
+        hold_incident(
+            notes,
+            harmed,
+            aware_at=harmed.told["aware_at"],
+            type=harmed.vigilance,
+            reported_at=harmed.sent(*CLOCKS["MDR-87"]),
+        )
+    missing = unreported(notes, reported=values.get("reported_at"))
+    name = VIGILANCE.get(str(values.get("type") or (harmed.vigilance if harmed else "")))
+    if name is None or told.aware_at is None:
+        return notes.finding()
     deadline = facts.catalogue.deadlines[name]
-    due = due_at(deadline, aware, stated_zone(facts))
-    contradicted = list(out_of_order(facts, values, "aware_at", "reported_at"))
+    due = due_at(deadline, told.aware_at, stated_zone(facts))
+    for words in out_of_order(facts, values, "aware_at", "reported_at"):
+        notes.contradict(words)
     own, other = moment_of(values.get("aware_at")), moment_of(facts.values("AIA-Art73-2").get("aware_at"))
     if own and other and own != other:
         words = _("Awareness is stated at %(own)s here, but at %(other)s under the AI Act; the earlier time counts.")
-        contradicted.append(words % {"own": clock_words(own), "other": clock_words(other)})
-    contradicted += late(facts, due, moment_of(values.get("reported_at")), deadline.source)
+        notes.contradict(words % {"own": clock_words(own), "other": clock_words(other)})
+    sent = moment_of(values.get("reported_at") or (harmed.sent(*CLOCKS["MDR-87"]) if harmed else None))
+    if sent or not missing:
+        for words in late(facts, due, sent, deadline.source):
+            notes.contradict(words)
     if facts.values("AIA-Art73-4").get("death") is True and values.get("type") == "serious":
-        contradicted.append(_("A death is stated: the clock is that of Art. 87(5), ten days, not that of Art. 87(3)."))
-    held = (_("the clock ends at %(due)s") % {"due": clock_words(due)},) if due else ()
-    return Finding(held=held, contradicted=tuple(contradicted))
+        notes.contradict(_("A death is stated: the clock is that of Art. 87(5), ten days, not that of Art. 87(3)."))
+    if due:
+        notes.hold(_("the clock ends at %(due)s") % {"due": clock_words(due)})
+    return notes.finding()

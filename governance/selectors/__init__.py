@@ -13,7 +13,7 @@ from core.errors import NotFoundError
 from core.models import User
 from evaluation.models import AuditRun
 from governance.access import check_may_approve, check_may_vote
-from governance.models import Bundle, Report, Review, Vote
+from governance.models import Bundle, Recusal, Report, Review, Vote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +62,12 @@ class ReviewDetail:
 
 
 def reviews() -> QuerySet[Review]:
-    """Every review with what its row shows, newest first. Two queries, however many there are."""
+    """Every review with what its row shows, newest first. Three queries, however many there are."""
     people = ("submitter", "runner", "protocol_approver", "opened_by")
     votes = Prefetch("votes", queryset=Vote.objects.select_related("voter"))
-    about = ("version__system", "run__protocol", "run__cohort__cohort")
-    return Review.objects.select_related(*about, *people).prefetch_related(votes)
+    recusals = Prefetch("recusals", queryset=Recusal.objects.select_related("person", "recorded_by"))
+    about = ("version__system", "run__protocol", "run__cohort__cohort", "policy")
+    return Review.objects.select_related(*about, *people).prefetch_related(votes, recusals)
 
 
 def open_reviews_for(user: User) -> list[ReviewRow]:

@@ -9,9 +9,10 @@ from django.db import transaction
 
 from core import ledger
 from core.models import User
+from core.plain_text import MOST_TEXT
 from governance.access import check_may_answer
 from governance.models import Answer
-from governance.questions import MOST_TEXT, AnswerError, check_answer, load_questions, question
+from governance.questions import AnswerError, check_answer, load_questions, question
 from governance.selectors.answers import newest_answers
 from models_registry.models import AISystem
 
@@ -37,7 +38,7 @@ def record_answers(
     values = {key: check_answer(question(key), value) for key, value in answers.items()}
     texts = {key: _check_reason(key, reasons[key], values) for key in reasons}
     # Two people who answer at once take turns, so that each row follows what was newest when it was written.
-    AISystem.objects.select_for_update().get(pk=system.pk)
+    AISystem.objects.select_for_update(no_key=True).get(pk=system.pk)
     before = newest_answers(system)
     written = Answer.objects.bulk_create(
         Answer(system=system, question=item.key, value=values[item.key], reason=texts.get(item.key, ""), author=by)

@@ -28,7 +28,13 @@ def request_bundle(*, review: Review, by: User) -> Bundle:
         ConflictError: the review is not decided, or a report for it is still being written.
     """
     check_may_issue(by)
-    if Review.objects.only("status").get(pk=review.pk).status == Review.Status.OPEN:
+    status = Review.objects.only("status").get(pk=review.pk).status
+    if status == Review.Status.WITHDRAWN:
+        raise ConflictError(
+            "This review was closed without a decision, so there is nothing to attest.",
+            remedy="Ask for the bundle of a review that was decided.",
+        )
+    if status == Review.Status.OPEN:
         raise ConflictError(
             "This review is not decided yet, so there is nothing to attest.",
             remedy="Wait for the committee's decision.",

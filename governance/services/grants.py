@@ -267,7 +267,10 @@ def _checked_file(bundle: Bundle) -> BinaryIO:
 def _checked_grant(pk: int, by: User, *, version: ModelVersion | None = None, bundle: Bundle | None = None) -> Grant:
     """The grant as it is now, locked where the database can, so that a revocation comes before or after, not during."""
     grant = (
-        Grant.objects.select_for_update(of=("self",)).select_related("regulator", "granted_by").filter(pk=pk).first()
+        Grant.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("regulator", "granted_by")
+        .filter(pk=pk)
+        .first()
     )
     if grant is None or grant.regulator_id != by.pk:
         raise NotFoundError("You hold no such grant.", remedy="Open your access page: it lists every grant you hold.")

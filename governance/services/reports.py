@@ -56,7 +56,9 @@ def _create_report(
     report_kind: ReportKind, *, kind: str, version: ModelVersion, run: AuditRun | None, language: str, by: User
 ) -> Report:
     # The version is locked, so that of two requests at once the second sees the first.
-    version = ModelVersion.objects.select_for_update(of=("self",)).select_related("system").get(pk=version.pk)
+    version = (
+        ModelVersion.objects.select_for_update(of=("self",), no_key=True).select_related("system").get(pk=version.pk)
+    )
     _check_not_being_written(kind, version, language)
     if run is None and report_kind.needs_run:
         raise ConflictError(

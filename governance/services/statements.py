@@ -14,8 +14,8 @@ from django.db.models import Max
 from django.utils import timezone
 
 from core import ledger
-from core.digests import sha256_bytes, sha256_json
-from core.errors import AuscultError, ConflictError
+from core.digests import sha256_json, sha256_text
+from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
 from governance.access import check_may_accept_statement, check_may_state, check_may_withdraw_statement
 from governance.dossier import gather_dossier
@@ -33,7 +33,6 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     Status.RETURNED: frozenset(),
     Status.WITHDRAWN: frozenset(),
 }
-RELOAD = "Reload the page to see its present state."
 
 
 @transaction.atomic
@@ -191,7 +190,7 @@ def _decide(statement: Statement, *, to: str, remark: str, by: User) -> Statemen
             "A decision needs a remark.", remedy="Write what you checked, or what has to change.", column="remark"
         )
     _close(statement, to=to, remark=words, by=by)
-    payload = _about(statement) | {"author": statement.author.username, "remark_sha256": sha256_bytes(words.encode())}
+    payload = _about(statement) | {"author": statement.author.username, "remark_sha256": sha256_text(words)}
     _record(statement, f"statement.{to}", payload, by=by)
     return statement
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from core.errors import AuscultError
+from core.plain_text import CONTROLS, tidied
 from governance.requirements import RequiredField
 from governance.rules.checking import YEARS
 from governance.rules.values import date_of, moment_of, problem_of
@@ -21,7 +22,6 @@ LONGEST_LINE = 500
 MOST_ROWS = 500
 LARGEST = 2**53
 """Beyond it, a reader of JSON may round."""
-CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 COLUMN = re.compile(r"[a-z][a-z0-9_]{0,60}")
 LINES = frozenset({"string", "person", "ref", "url", "date", "datetime", "duration"})
 EXAMPLES = {
@@ -70,7 +70,7 @@ def check_text(value: object, *, name: str, longest: int = LONGEST_TEXT) -> str:
     """A text without control characters and of at most so many bytes of UTF-8, with plain line ends. May be empty."""
     if not isinstance(value, str):
         _refuse(name, "must be a text", "text")
-    text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = tidied(value)
     if CONTROLS.search(text):
         _refuse(name, "holds a character that cannot be printed", "text")
     if len(text.encode()) > longest:

@@ -7,6 +7,8 @@ made milder:
 - a rating that is missing counts as 4;
 - of two statements that rate the same risk, the graver counts, and the difference is told;
 - a residual rating below the inherent one counts only where a measure was done by then: a planned one lowers nothing;
+- the risk register counts beside what is stated: the graver of the two, and a difference is told. Of the register a
+  control is done when somebody else verified it, and a risk that nobody rated counts as 4 by 4;
 - where no audit measured a risk, the row says so. A failed audit contradicts a likelihood below 3: it was seen.
 
 Where a residual product is 8 or more, Art. 36 of the GDPR asks for prior consultation, and the system does not go live.
@@ -21,6 +23,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from governance.rules import Facts, Reference
+from governance.standing.register_facts import Row, register_rows
 from governance.standing.risk_statements import (
     INHERENT,
     MEASURES,
@@ -66,6 +69,9 @@ RISKS = (
     Risk(key="function_creep", needed=False),
 )
 
+KINDS = (*(risk.key for risk in RISKS), "clinical", "use", "security", "other")
+"""What a risk in the register is about: the rows of the DPIA, and what does not belong into a DPIA."""
+
 
 def risk_title(key: str) -> str:
     """A risk in a reader's words."""
@@ -77,6 +83,10 @@ def risk_title(key: str) -> str:
         "wrong_output": _("Wrong or invented output"),
         "model_inference": _("Memorisation by the model, or inference from it"),
         "function_creep": _("Use beyond the purpose"),
+        "clinical": _("Harm to health"),
+        "use": _("Error in use"),
+        "security": _("Attack on the system"),
+        "other": _("Another risk"),
     }
     return titles.get(key, key.replace("_", " "))
 
@@ -145,12 +155,12 @@ class RiskRow:
 
 def risk_rows(facts: Facts) -> tuple[RiskRow, ...]:
     """The rows in their order, then every further risk that people stated. Pure."""
-    stated = grouped(facts.values(INHERENT).get("risk_entries"))
+    stated, register = grouped(facts.values(INHERENT).get("risk_entries")), register_rows(facts)
     further = tuple(Risk(key=key, needed=False) for key in stated if key not in {risk.key for risk in RISKS})
     return tuple(
-        _row(facts, risk, stated.get(risk.key, []))
+        _row(facts, risk, stated.get(risk.key, []), register.get(risk.key))
         for risk in (*RISKS, *further)
-        if risk.needed or stated.get(risk.key)
+        if risk.needed or stated.get(risk.key) or risk.key in register
     )
 
 
@@ -159,18 +169,21 @@ def blocking(rows: Sequence[RiskRow]) -> tuple[RiskRow, ...]:
     return tuple(row for row in rows if row.consult)
 
 
-def _row(facts: Facts, risk: Risk, entries: list[Mapping[str, Any]]) -> RiskRow:
+def _row(facts: Facts, risk: Risk, entries: list[Mapping[str, Any]], kept: Row | None) -> RiskRow:
     event = facts.values(risk.requirement) if risk.requirement else {}
-    measures = measures_of(facts, risk.key)
-    inherent, clashes = _inherent(facts, risk, event, entries)
+    measures = measures_of(facts, risk.key) + (kept.measures if kept else ())
+    inherent, clashes = _inherent(facts, risk, event, entries, kept)
     residual, lowered = _residual(facts, risk.key, inherent, measures)
+    if kept:
+        residual, lowered = _graver(facts, risk.key, residual, kept), lowered or kept.lowered
+    told = [*entries, *(kept.texts if kept else ())]
     measured = tuple(_measured(facts, risk))
     return RiskRow(
         key=risk.key,
         title=risk_title(risk.key),
-        sources=joined(event.get("risk_sources"), entries, "source"),
-        threats=joined(event.get("threats"), entries, "threat"),
-        impacts=joined(cells(event.get("impacts")), entries, "impact"),
+        sources=joined(event.get("risk_sources"), told, "source"),
+        threats=joined(event.get("threats"), told, "threat"),
+        impacts=joined(cells(event.get("impacts")), told, "impact"),
         controls=joined(event.get("existing_controls"), [], ""),
         inherent=inherent,
         residual=residual,
@@ -180,17 +193,22 @@ def _row(facts: Facts, risk: Risk, entries: list[Mapping[str, Any]]) -> RiskRow:
         inherent_gaps=_inherent_gaps(risk, inherent, measured),
         residual_gaps=_residual_gaps(risk, residual, measures),
         clashes=clashes + _milder_than_measured(facts, risk, residual if residual.stated else inherent),
-        references=(*_statements(facts, risk, entries), *(item.reference for item in measured)),
+        references=(
+            *_statements(facts, risk, entries),
+            *(kept.references if kept else ()),
+            *(item.reference for item in measured),
+        ),
     )
 
 
 def _inherent(
-    facts: Facts, risk: Risk, event: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
+    facts: Facts, risk: Risk, event: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], kept: Row | None
 ) -> tuple[Rating, tuple[str, ...]]:
-    """The gravest rating that was stated before measures, and where statements differ."""
+    """The gravest rating before measures that was stated or stands in the register, and where they differ."""
     clashes, found = [], {}
     for axis, word in (("severity", _("severity")), ("likelihood", _("likelihood"))):
         rated = [whole(row.get(axis)) for row in (event, *entries) if row]
+        rated += [getattr(kept.before, axis, None)] if kept else []
         known = [rating for rating in rated if rating is not None]
         found[axis] = None if None in rated or not known else max(known)
         if len(set(known)) > 1:
@@ -223,6 +241,18 @@ def _residual(facts: Facts, key: str, inherent: Rating, measures: Sequence[Measu
             after, lowered = before, True
         counted.append(after)
     return _rating(facts, *counted), lowered
+
+
+def _graver(facts: Facts, key: str, stated: Rating, kept: Row) -> Rating:
+    """What remains by statements and by the register: the graver of the two on each axis."""
+    if not grouped(facts.values(MEASURES).get("residual_ratings")).get(key):
+        severity, likelihood, told = kept.after.severity, kept.after.likelihood, kept.after_stated
+    else:
+        severity = max(stated.severity, kept.after.severity)
+        likelihood = max(stated.likelihood, kept.after.likelihood)
+        told = stated.stated and kept.after_stated
+    band = facts.catalogue.risk_matrix.band(severity, likelihood)
+    return Rating(severity=severity, likelihood=likelihood, band=band, stated=told)
 
 
 def _measured(facts: Facts, risk: Risk) -> list[Measured]:

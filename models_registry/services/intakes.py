@@ -183,8 +183,11 @@ def recheck_intake(
 
 
 @transaction.atomic
-def confirm_intake(*, intake: VersionIntake, by: User) -> VersionIntake:
+def confirm_intake(*, intake: VersionIntake, draft: bool = False, by: User) -> VersionIntake:
     """Register what was checked and shown.
+
+    Args:
+        draft: Register it as a draft, which is not audited before it is submitted.
 
     Raises:
         ConflictError: it has errors, or is not checked to its end.
@@ -192,7 +195,8 @@ def confirm_intake(*, intake: VersionIntake, by: User) -> VersionIntake:
     check_may_register_version(by)
     if intake.status == Status.BLOCKED:
         raise ConflictError("The model has errors.", remedy="Mend what the checks name, then have it checked again.")
-    _move(intake, {Status.READY}, Status.REGISTERING, sent_at=timezone.now())
+    findings = intake.findings | {"draft": draft}
+    _move(intake, {Status.READY}, Status.REGISTERING, sent_at=timezone.now(), findings=findings)
     _record(intake, "version_intake.confirmed", by, digest=intake.findings.get("digest", ""))
     from models_registry import tasks
 

@@ -11,27 +11,38 @@ from django.db import IntegrityError, transaction
 
 from core import ledger
 from core.digests import walk_files
-from core.errors import AdapterError, ConflictError
+from core.errors import RELOAD, AdapterError, ConflictError
 from core.models import User
+from core.notifications import resolve
 from core.store import Store
-from models_registry.access import check_may_register_version
+from models_registry.access import (
+    check_may_register_version,
+    check_may_retire_version,
+    check_may_submit_version,
+)
 from models_registry.intake.checks import Checks, Findings, look_at
-from models_registry.models import AISystem, CohortVersion, ModelVersion, SystemKind, VersionStatus
+from models_registry.models import AISystem, CohortVersion, Deployment, ModelVersion, SystemKind, VersionStatus
 from models_registry.places import check_readable_from_pages
 from models_registry.services.lineage import record_origins, void_for_withdrawn_backbone
-from models_registry.services.voiding import is_weights
+from models_registry.services.voiding import is_weights, lock_heads_on
 
+_S = VersionStatus
 TRANSITIONS: dict[str, frozenset[str]] = {
-    VersionStatus.DRAFT: frozenset({VersionStatus.SUBMITTED}),
-    VersionStatus.SUBMITTED: frozenset({VersionStatus.IN_AUDIT, VersionStatus.RETIRED}),
-    VersionStatus.IN_AUDIT: frozenset({VersionStatus.IN_REVIEW, VersionStatus.RETIRED}),
-    VersionStatus.IN_REVIEW: frozenset({VersionStatus.APPROVED, VersionStatus.REJECTED}),
-    VersionStatus.APPROVED: frozenset({VersionStatus.VOID, VersionStatus.RETIRED}),
-    VersionStatus.VOID: frozenset({VersionStatus.IN_AUDIT, VersionStatus.RETIRED}),
-    VersionStatus.REJECTED: frozenset({VersionStatus.RETIRED}),
-    VersionStatus.RETIRED: frozenset(),
+    _S.DRAFT: frozenset({_S.SUBMITTED, _S.RETIRED}),
+    _S.SUBMITTED: frozenset({_S.IN_AUDIT, _S.RETIRED}),
+    _S.IN_AUDIT: frozenset({_S.IN_REVIEW, _S.RETIRED}),
+    _S.IN_REVIEW: frozenset({_S.APPROVED, _S.CONDITIONAL, _S.REJECTED, _S.IN_AUDIT, _S.SUSPENDED}),
+    _S.APPROVED: frozenset({_S.DEPLOYED, _S.SUSPENDED, _S.VOID, _S.RETIRED}),
+    _S.CONDITIONAL: frozenset({_S.APPROVED, _S.DEPLOYED, _S.SUSPENDED, _S.VOID, _S.RETIRED}),
+    _S.DEPLOYED: frozenset({_S.APPROVED, _S.CONDITIONAL, _S.SUSPENDED, _S.VOID, _S.RETIRED}),
+    _S.SUSPENDED: frozenset({_S.APPROVED, _S.CONDITIONAL, _S.DEPLOYED, _S.IN_REVIEW, _S.VOID, _S.RETIRED}),
+    _S.VOID: frozenset({_S.IN_AUDIT, _S.RETIRED}),
+    _S.REJECTED: frozenset({_S.RETIRED}),
+    _S.RETIRED: frozenset(),
 }
 """What may follow on what. There is no other way for a version to change its state."""
+
+MOST_REASON = 2_000
 
 
 def model_store() -> Store:
@@ -62,6 +73,7 @@ def register_version(
     trained_on: CohortVersion | None = None,
     source: str = "",
     move: bool = False,
+    draft: bool = False,
     by: User,
 ) -> ModelVersion:
     """Check a model's folder, copy it into the store, and register it by the digest of its content.
@@ -75,6 +87,7 @@ def register_version(
         trained_on: The cohort of the training that made it.
         source: Where it came from, in words; default: the folder.
         move: The folder is the platform's own and on the disk of the store: it becomes the stored one, not a copy.
+        draft: Registered, and not yet submitted: see :func:`submit_version`.
 
     Raises:
         DeniedError: ``by`` is no ML engineer.
@@ -102,6 +115,7 @@ def register_version(
         backbone=backbone,
         trained_on=trained_on,
         source=source or str(folder),
+        draft=draft,
         by=by,
     )
 
@@ -195,17 +209,24 @@ def create_version(
     source: str,
     backbone: ModelVersion | None = None,
     trained_on: CohortVersion | None = None,
+    draft: bool = False,
     by: User,
 ) -> ModelVersion:
     """Register content that lies in the store, with its lineage; what its registration voids is voided with it.
 
+    A draft has its place and its digest, and is not audited before it is submitted. Of a backbone there is none: the
+    weights of a new version count from the moment they are known.
+
     Raises:
         ConflictError: the label or the same content is already registered for this system, or the backbone is another.
     """
+    if system.kind == SystemKind.BACKBONE:
+        _begin_backbone(system, draft=draft)
     try:
         with transaction.atomic():
             version = ModelVersion.objects.create(
                 system=system,
+                status=VersionStatus.DRAFT if draft else VersionStatus.SUBMITTED,
                 label=label,
                 adapter=adapter,
                 digest=content.digest,
@@ -233,10 +254,61 @@ def create_version(
             "adapter": adapter,
             "digest": content.digest,
             "files": len(content.manifest),
+            **({"draft": True} if draft else {}),
         },
     )
     record_origins(version=version, backbone=backbone, trained_on=trained_on, by=by)
     return version
+
+
+def _begin_backbone(system: AISystem, *, draft: bool) -> None:
+    """Lock what a new version of a backbone may void, before the first entry in the ledger.
+
+    Raises:
+        ConflictError: it is a draft.
+    """
+    if draft:
+        raise ConflictError("A backbone has no drafts.", remedy="Register it as a version that is submitted.")
+    lock_heads_on(system.versions.select_related("system"))
+
+
+@transaction.atomic
+def submit_version(*, version: ModelVersion, by: User) -> ModelVersion:
+    """Submit a draft: from now on it can be audited. Its content is what was registered.
+
+    Raises:
+        DeniedError: somebody else registered it, or ``by`` is no ML engineer any more.
+        ConflictError: it is no draft.
+    """
+    version = ModelVersion.objects.select_related("system", "submitted_by").get(pk=version.pk)
+    check_may_submit_version(by, version)
+    return transition_version(version=version, to=VersionStatus.SUBMITTED, by=by, reason="submitted")
+
+
+@transaction.atomic
+def retire_version(*, version: ModelVersion, reason: str, by: User) -> ModelVersion:
+    """Take a version out of use for good. Nothing follows on it; what is on record stays.
+
+    Raises:
+        DeniedError: ``by`` is no committee chair.
+        ConflictError: it runs somewhere or is suspended there, is under review, is retired already, or there is no
+            reason.
+    """
+    check_may_retire_version(by)
+    reason = reason.strip()
+    if not reason or len(reason) > MOST_REASON or "\0" in reason:
+        raise ConflictError(
+            f"Retiring a version needs a reason of at most {MOST_REASON:,} characters.", remedy="Write why it ends."
+        )
+    version = (
+        ModelVersion.objects.select_for_update(of=("self",), no_key=True).select_related("system").get(pk=version.pk)
+    )
+    places = version.deployments.exclude(status=Deployment.Status.ENDED)
+    if sites := list(places.order_by("site").values_list("site", flat=True)):
+        raise ConflictError(
+            f"{version} is deployed at {', '.join(sites[:5])}.", remedy="End these deployments first, then retire it."
+        )
+    return transition_version(version=version, to=VersionStatus.RETIRED, by=by, reason=reason)
 
 
 @transaction.atomic
@@ -250,11 +322,15 @@ def transition_version(*, version: ModelVersion, to: VersionStatus, by: User | N
     if to not in TRANSITIONS[old]:
         raise ConflictError(
             f"{version} is {VersionStatus(old).label.lower()} and cannot become {VersionStatus(to).label.lower()}.",
-            remedy="Reload the page to see its present state.",
+            remedy=RELOAD,
         )
+    if to in {VersionStatus.RETIRED, VersionStatus.REJECTED}:
+        lock_heads_on([version])
     if not ModelVersion.objects.filter(pk=version.pk, status=old).update(status=to):
         raise ConflictError(f"The state of {version} changed meanwhile.", remedy="Reload the page and decide again.")
     version.status = to
+    if old == VersionStatus.SUSPENDED:
+        resolve(f"version:{version.pk}")
     ledger.record(
         actor=by.username if by else "system",
         act="version.moved",

@@ -1,7 +1,8 @@
 """Voiding approvals: an approval of a head is one of head and backbone together, and falls when the backbone changes.
 
 What is void stays registered, with the reason, the moment and what caused it. A version that is under review keeps its
-state, but the same three fields are set: an approval by a review that was opened before that moment is refused.
+state, but the same three fields are set: an approval by a review that was opened before that moment is refused. Where
+a version runs, it stops in the same transaction: its deployments are suspended with the reason.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from django.utils import timezone
 
 from core import ledger
 from core.models import User
-from models_registry.models import ModelVersion, Relation, SystemKind, VersionStatus
+from models_registry.models import Deployment, ModelVersion, Relation, SystemKind, VersionStatus
+from models_registry.services.suspensions import suspend_rows
 
 WEIGHTS_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2", ".gguf", ".parquet"})
 """Files that hold what a model is. Equal bytes in two versions are the same weights (or the same prediction log)."""
 
-STANDING = (VersionStatus.APPROVED, VersionStatus.IN_REVIEW)
+APPROVED = (VersionStatus.APPROVED, VersionStatus.CONDITIONAL, VersionStatus.DEPLOYED, VersionStatus.SUSPENDED)
+STANDING = (*APPROVED, VersionStatus.IN_REVIEW)
 WITHDRAWN = (VersionStatus.RETIRED, VersionStatus.REJECTED)
 
 
@@ -152,24 +155,36 @@ def void(versions: Iterable[ModelVersion], cause: Cause, *, heads_too: bool = Tr
     Raises:
         RuntimeError: outside a transaction, as every write to the ledger.
     """
-    voided: list[ModelVersion] = []
-    seen: set[int] = set()
+    told: dict[int, ModelVersion] = {}
     waiting = list(versions)
-    while waiting:
-        fresh = {version.pk: version for version in waiting if version.pk not in seen}
-        seen |= set(fresh)
-        # Locked, so that a vote that decides at this moment is either before the change or sees it.
-        rows = ModelVersion.objects.select_for_update(of=("self",)).filter(pk__in=fresh, status__in=STANDING)
-        standing = list(rows.select_related("system").order_by("pk"))
-        voided += [version for version in standing if _fall(version, cause)]
+    while fresh := {version.pk: version for version in waiting if version.pk not in told}:
+        told |= fresh
         backbones = [version for version in fresh.values() if version.system.kind == SystemKind.BACKBONE]
         waiting = heads_on(backbones) if backbones and heads_too else []
-    return voided
+    standing = lock_standing(told.values())
+    return [standing[pk] for pk in told if pk in standing and _fall(standing[pk], cause)]
+
+
+def lock_standing(versions: Iterable[ModelVersion]) -> dict[int, ModelVersion]:
+    """Lock those that stand, so that a vote that decides at this moment is either before the change or sees it.
+
+    All at once, in one order, and before anything is entered in the ledger: whoever holds the ledger's head waits for
+    nothing, so that no two acts wait for each other.
+    """
+    rows = ModelVersion.objects.select_for_update(of=("self",), no_key=True).select_related("system")
+    wanted = [version.pk for version in versions]
+    return {row.pk: row for row in rows.filter(pk__in=wanted, status__in=STANDING).order_by("pk")}
+
+
+def lock_heads_on(backbones: Iterable[ModelVersion]) -> None:
+    """Lock what may fall with these backbones. An act that may end them calls it before its first ledger entry."""
+    if known := [version for version in backbones if version.system.kind == SystemKind.BACKBONE]:
+        lock_standing(heads_on(known))
 
 
 def _fall(version: ModelVersion, cause: Cause) -> bool:
     """Write one version's end of approval and its entry in the ledger; says whether an approval was voided."""
-    approved = version.status == VersionStatus.APPROVED
+    approved = version.status in APPROVED
     to = VersionStatus.VOID if approved else VersionStatus.IN_REVIEW
     facts = {"void_reason": cause.reason, "void_at": timezone.now(), "void_cause": cause.version}
     if not ModelVersion.objects.filter(pk=version.pk, status=version.status).update(status=to, **facts):
@@ -188,4 +203,13 @@ def _fall(version: ModelVersion, cause: Cause) -> bool:
         },
     )
     version.refresh_from_db(fields=["status", *facts])
+    _stop(version, cause)
     return approved
+
+
+def _stop(version: ModelVersion, cause: Cause) -> None:
+    """Suspend the version wherever it runs: nobody may go on using what is not approved any more."""
+    running = version.deployments.select_for_update(of=("self",), no_key=True).filter(status=Deployment.Status.RUNNING)
+    rows = list(running.select_related("version__system").order_by("pk"))
+    if rows:
+        suspend_rows(version=version, rows=rows, reason=f"Its approval is void. {cause.reason}", by=cause.by)

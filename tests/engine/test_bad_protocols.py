@@ -36,6 +36,8 @@ def test_an_unknown_metric_lists_the_known_ones(folder: Path) -> None:
         (b"PAR1\0\0\1\2", "not valid YAML"),
         (b"", "a protocol is a mapping of keys"),
         (b"a: [1", "not valid YAML"),
+        (b"a: " + b"[" * 50_000, "nested too deeply"),
+        (b"- " * 3000 + b"x", "nested too deeply"),
         (b"x" * 300_000, "Give a protocol file, not a data file"),
     ],
 )

@@ -26,6 +26,7 @@ from governance.services.reports import request_report
 from governance.services.reviews import cast_vote, open_review
 from models_registry.models import AISystem, Cohort, CohortVersion, ModelVersion, VersionStatus
 from tests.governance.forging import KEY
+from tests.governance.signed import signed
 
 ROLES = {
     "elena": [Role.ML_ENGINEER],
@@ -219,8 +220,20 @@ def decided(people: SimpleNamespace, audited: Callable[..., AuditRun]) -> Callab
 
     def make(outcome: str = "pass", choice: str = "approve", label: str = "1.0") -> Review:
         review = open_review(run=audited(outcome=outcome, label=label), by=people.clara)
-        cast_vote(review=review, choice=choice, rationale="The evidence is clear.", by=people.mina)
-        cast_vote(review=review, choice=choice, rationale="I read it – and agree.", by=people.tom)
+        cast_vote(
+            review=review,
+            choice=choice,
+            rationale="The evidence is clear.",
+            by=people.mina,
+            signed=signed(people.mina),
+        )
+        cast_vote(
+            review=review,
+            choice=choice,
+            rationale="I read it – and agree.",
+            by=people.tom,
+            signed=signed(people.tom),
+        )
         review.refresh_from_db()
         return review
 

@@ -21,6 +21,7 @@ from securesystemslib.signer import SSlibKey
 
 from core import ledger
 from core.errors import AuscultError, ConflictError, DeniedError, NotFoundError
+from core.keys import signing_key
 from core.models import LedgerEntry
 from core.store import Store
 from evaluation.models import AuditRun
@@ -29,9 +30,9 @@ from governance.bundle.layout import key_id
 from governance.bundle.verify import verify_bundle
 from governance.models import Bundle, Report, Review
 from governance.services.bundles import request_bundle
-from governance.services.keys import signing_key
 from governance.services.reports import request_report
 from governance.services.reviews import cast_vote, open_review
+from tests.governance.signed import signed
 
 pytestmark = pytest.mark.usefixtures("plain_report")
 Made = Callable[..., Any]
@@ -63,9 +64,9 @@ def test_a_report_is_issued_once_from_the_evidence(decided: Made, people: Simple
 def test_a_report_speaks_of_when_it_was_asked_for(people: SimpleNamespace, audited: Made, home: Path) -> None:
     """Votes that came after the request are not in it, so writing it again gives the same."""
     review = open_review(run=audited(), by=people.clara)
-    cast_vote(review=review, choice="approve", rationale="Fine.", by=people.mina)
+    cast_vote(review=review, choice="approve", rationale="Fine.", by=people.mina, signed=signed(people.mina))
     report = request_report(kind="plain", version=review.version, run=review.run, by=people.amir)
-    cast_vote(review=review, choice="approve", rationale="Fine.", by=people.tom)
+    cast_vote(review=review, choice="approve", rationale="Fine.", by=people.tom, signed=signed(people.tom))
     execution.write_report(report.pk)
     report.refresh_from_db()
     store = Store(home / "store")
@@ -301,10 +302,10 @@ def test_pages_ask_a_fixed_number_of_queries(
 ) -> None:
     for label in ("1", "2", "3"):
         review = open_review(run=audited(label=label), by=people.clara)
-        cast_vote(review=review, choice="approve", rationale="Fine.", by=people.mina)
+        cast_vote(review=review, choice="approve", rationale="Fine.", by=people.mina, signed=signed(people.mina))
     people.tom._auscult_roles, people.mina._auscult_roles = None, None
     del people.tom._auscult_roles, people.mina._auscult_roles
-    with django_assert_num_queries(3):  # Reviews, votes, the person's roles.
+    with django_assert_num_queries(4):  # Reviews, votes, recusals, the person's roles.
         rows = selectors.open_reviews_for(people.tom)
         assert [(row.tally.approve_missing, bool(row.may_vote)) for row in rows] == [(1, True)] * 3
         assert [str(vote.voter) for row in rows for vote in row.review.votes.all()] == ["Mina Example"] * 3

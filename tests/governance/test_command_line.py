@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from config.cli.verify import verify
 from core.errors import EnvironmentProblemError
+from core.keys import signing_key
 from governance import execution, selectors
 from governance.bundle.layout import key_id
 from governance.models import Bundle
-from governance.services.keys import signing_key
 
 VERIFIER = Path(execution.__file__).parent / "bundle" / "verify.py"
 

@@ -256,7 +256,7 @@ def test_the_queries_do_not_grow_with_what_is_there(audited: Make, people: Simpl
         dossier = gather_dossier(version)
     assert (len(dossier["audits"]), len(dossier["statements"])) == (13, 61)
     assert len(many) == len(few)
-    assert len(few) <= 15
+    assert len(few) <= 21  # five of them find the registers empty
 
 
 def test_no_measurement_is_read(audited: Make) -> None:

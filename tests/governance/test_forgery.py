@@ -194,9 +194,11 @@ def test_approval_of_failing_evidence_does_not_verify(
     decided: Callable[..., Any], people: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Were the platform's own rule switched off, the bundle would still tell."""
+    from governance import access
     from governance.services import reviews
 
-    monkeypatch.setattr(reviews, "check_evidence_passes", lambda outcome: None)
+    for module in (access, reviews):
+        monkeypatch.setattr(module, "check_evidence_passes", lambda outcome: None)
     bundle = request_bundle(review=decided("insufficient", "approve"), by=people.clara)
     result = verify_bytes(build_bundle(execution_bundles.gather(bundle), KEY))
     assert [problem.message for check in result.checks for problem in check.problems] == [

@@ -11,8 +11,8 @@ from django.db import DatabaseError, IntegrityError, transaction
 
 from core import ledger
 from core.access import can
-from core.errors import ConflictError, DeniedError, DigestMismatchError
-from core.models import LedgerEntry, Role, RoleGrant
+from core.errors import AuscultError, ConflictError, DeniedError, DigestMismatchError
+from core.models import LedgerEntry, Role, RoleGrant, User
 from core.store import Store
 from evaluation.models import AuditRun, RunStatus
 from governance.access import check_may_approve, check_may_open_review, check_may_vote
@@ -20,6 +20,7 @@ from governance.models import Review, Vote
 from governance.services import reviews
 from governance.services.reviews import cast_vote, open_review
 from models_registry.models import ModelVersion, VersionStatus
+from tests.governance.signed import signed
 
 Audited = Callable[..., AuditRun]
 
@@ -29,8 +30,8 @@ def review(people: SimpleNamespace, audited: Audited) -> Review:
     return open_review(run=audited(), by=people.clara)
 
 
-def vote(review: Review, by: object, choice: str = "approve") -> Vote:
-    return cast_vote(review=review, choice=choice, rationale="I read the evidence.", by=by)
+def vote(review: Review, by: User, choice: str = "approve") -> Vote:
+    return cast_vote(review=review, choice=choice, rationale="I read the evidence.", by=by, signed=signed(by))
 
 
 def acts(kind: str, pk: int) -> list[str]:
@@ -225,13 +226,13 @@ def test_a_vote_after_the_close_is_refused(review: Review, people: SimpleNamespa
 
 @pytest.mark.parametrize("rationale", ["", "  ", "\n\t "])
 def test_a_vote_needs_a_reason(rationale: str, review: Review, people: SimpleNamespace) -> None:
-    with pytest.raises(ConflictError, match="needs a reason"):
-        cast_vote(review=review, choice="approve", rationale=rationale, by=people.mina)
+    with pytest.raises(AuscultError, match="needs a reason"):
+        cast_vote(review=review, choice="approve", rationale=rationale, by=people.mina, signed=signed(people.mina))
 
 
 def test_an_unknown_choice_is_refused(review: Review, people: SimpleNamespace) -> None:
     with pytest.raises(ConflictError, match="not a vote"):
-        cast_vote(review=review, choice="abstain", rationale="No idea.", by=people.mina)
+        cast_vote(review=review, choice="abstain", rationale="No idea.", by=people.mina, signed=signed(people.mina))
 
 
 @pytest.mark.parametrize("outcome", ["fail", "insufficient"])
@@ -275,7 +276,7 @@ def test_of_two_deciding_votes_one_closes(
     with pytest.raises(ConflictError, match="closed while you voted"):
         vote(review, people.lea)
     assert set(Vote.objects.values_list("voter__username", flat=True)) == {"mina", "tom"}
-    assert acts("Review", review.pk) == ["review.opened", "review.decided"]
+    assert acts("Review", review.pk) == ["review.opened", "review.decided", "vote.refused"]
 
 
 def test_a_ledger_that_fails_takes_the_vote_back(

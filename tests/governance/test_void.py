@@ -18,6 +18,7 @@ from governance.pages.panels import _may_open
 from governance.services.reviews import cast_vote, open_review
 from models_registry.models import AISystem, ModelVersion, SystemKind, VersionStatus
 from models_registry.services.lineage import record_origins
+from tests.governance.signed import signed
 
 OLD, NEW = "a" * 64, "b" * 64
 Audited = Callable[..., AuditRun]
@@ -58,17 +59,27 @@ def test_a_review_that_was_open_cannot_approve_what_rests_on_the_former(
     put_on_backbone(run.version, OLD)
     a_backbone(people, "1.0", OLD)
     review = open_review(run=run, by=people.clara)
-    cast_vote(review=review, choice="approve", rationale="The evidence is clear.", by=people.mina)
+    cast_vote(
+        review=review, choice="approve", rationale="The evidence is clear.", by=people.mina, signed=signed(people.mina)
+    )
     a_backbone(people, "1.1", NEW)
     with pytest.raises(DeniedError, match="cannot be approved by this review") as refused:
-        cast_vote(review=review, choice="approve", rationale="The evidence is clear.", by=people.tom)
+        cast_vote(
+            review=review,
+            choice="approve",
+            rationale="The evidence is clear.",
+            by=people.tom,
+            signed=signed(people.tom),
+        )
     assert OLD in str(refused.value) and NEW in str(refused.value)
     assert Vote.objects.count() == 1
     review = Review.objects.select_related("version", "run").get(pk=review.pk)
     assert can(check_may_vote, people.tom, review)
     assert "The backbone Backbone changed" in can(check_may_approve, people.tom, review).reason
     for voter in (people.tom, people.lea):
-        cast_vote(review=review, choice="reject", rationale="It rests on a former backbone.", by=voter)
+        cast_vote(
+            review=review, choice="reject", rationale="It rests on a former backbone.", by=voter, signed=signed(voter)
+        )
     review.refresh_from_db()
     assert review.status == Review.Status.REJECTED
 
@@ -100,6 +111,12 @@ def test_an_approval_falls_and_comes_back_only_by_a_new_audit_and_review(
     assert _may_open(people.clara, again)
     second = open_review(run=again, by=people.clara)
     for voter in (people.mina, people.tom):
-        cast_vote(review=second, choice="approve", rationale="Known to rest on the former backbone.", by=voter)
+        cast_vote(
+            review=second,
+            choice="approve",
+            rationale="Known to rest on the former backbone.",
+            by=voter,
+            signed=signed(voter),
+        )
     version.refresh_from_db()
     assert version.status == VersionStatus.APPROVED

@@ -69,12 +69,10 @@ def review(of: AuditRun, *, status: str = "open", votes: tuple[tuple[str, str], 
         run=of,
         evidence_digest=of.evidence_digest,
         version_digest=of.version.digest,
-        status=status,
         submitter=of.version.submitted_by,
         runner=of.requested_by,
         protocol_approver=of.protocol_approved_by,
         opened_by=person("clara"),
-        closed_at=None if status == "open" else timezone.now(),
     )
     for username, choice in votes:
         Vote.objects.create(
@@ -86,6 +84,9 @@ def review(of: AuditRun, *, status: str = "open", votes: tuple[tuple[str, str], 
             runner=made.runner,
             protocol_approver=made.protocol_approver,
         )
+    if status != "open":  # closed after the votes: the database takes none on a closed review
+        made.status, made.closed_at = status, timezone.now()
+        made.save()
     return made
 
 

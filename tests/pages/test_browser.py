@@ -34,6 +34,8 @@ PAGES = (
     "/systems/chest-model/intakes/1/", "/systems/chest-model/intakes/2/", "/systems/chest-model/intakes/3/",
     "/governance/", "/governance/reviews/1/", "/governance/reviews/2/", "/governance/ledger/", "/reports/",
     "/governance/grants/", "/governance/grants/new/", "/governance/grants/1/",
+    "/governance/conditions/", "/governance/releases/", "/governance/releases/new/",
+    "/notifications/", "/notifications/preferences/",
 )  # fmt: skip
 pytestmark = [
     pytest.mark.browser,

@@ -132,7 +132,7 @@ def test_who_had_a_part_finds_no_ballot_but_the_reason(house: SimpleNamespace, s
     for username, reason in reasons.items():
         text = sign_in(username).get(room).content.decode()
         assert reason in text and 'name="rationale"' not in text
-    refused = sign_in("clara").post(room, {"choice": "reject", "rationale": REASON})
+    refused = sign_in("clara").post(room, {"choice": "reject", "rationale": REASON, "password": scene.PASSWORD})
     assert refused.status_code == 403
     assert Vote.objects.filter(review=house.review).count() == 1
 
@@ -150,14 +150,16 @@ def test_what_the_evidence_fails_cannot_be_approved(house: SimpleNamespace, sign
     assert "The evidence does not pass" in text
     option = text[text.index('value="approve"') :].partition(">")[0]
     assert "disabled" in option
-    assert client.post(room, {"choice": "approve", "rationale": REASON}).status_code == 403
+    assert client.post(room, {"choice": "approve", "rationale": REASON, "password": scene.PASSWORD}).status_code == 403
     assert Vote.objects.filter(review=house.review).count() == 1
 
 
 def test_the_deciding_vote_rejects_the_version(house: SimpleNamespace, sign_in: SignIn) -> None:
     client, room = sign_in("mina"), f"/governance/reviews/{house.review.pk}/"
     assert "Vote on Chest model 1.0-biased" in client.get("/").content.decode()
-    text = client.post(room, {"choice": "reject", "rationale": REASON}, follow=True).content.decode()
+    text = client.post(
+        room, {"choice": "reject", "rationale": REASON, "password": scene.PASSWORD}, follow=True
+    ).content.decode()
     assert "Your vote is cast: reject." in text and "Rejected" in text
     house.version.refresh_from_db()
     assert house.version.status == "rejected"
@@ -287,9 +289,9 @@ def test_verifying_the_ledger_names_the_entry_that_was_changed(house: SimpleName
 def test_the_ledger_can_be_searched(house: SimpleNamespace, sign_in: SignIn) -> None:
     client = sign_in("dora")
     scene.entries(60)
-    assert "1 to 50 of 63" in client.get("/governance/ledger/").content.decode()
+    assert "Entries 62 to 13" in client.get("/governance/ledger/").content.decode()
     assert "No entry matches" in client.get("/governance/ledger/?q=nothing-like-this").content.decode()
-    assert "51 to 63 of 63" in client.get("/governance/ledger/?act=run.requested&page=2").content.decode()
+    assert "Entries 12 to 0" in client.get("/governance/ledger/?act=run.requested&before=13").content.decode()
 
 
 def test_failed_work_is_on_the_list_of_whoever_ordered_it(house: SimpleNamespace, sign_in: SignIn) -> None:

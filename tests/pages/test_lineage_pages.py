@@ -60,7 +60,7 @@ def test_a_version_under_review_says_that_the_review_cannot_approve_it(
     assert "This version cannot be approved by this review." in room
     option = room[room.index('value="approve"') :].partition(">")[0]
     assert "disabled" in option
-    vote = {"choice": "approve", "rationale": "The evidence passes, as far as it goes."}
+    vote = {"choice": "approve", "rationale": "The evidence passes, as far as it goes.", "password": scene.PASSWORD}
     refused = client.post(reverse("review", args=[family.barred.pk]), vote)
     assert refused.status_code == 403 and family.barred.votes.count() == 0
 

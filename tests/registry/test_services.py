@@ -198,25 +198,25 @@ def test_a_folder_outside_the_opened_ones_is_denied(world: SimpleNamespace, sett
 
 
 PAIRS = list(itertools.product(VersionStatus, VersionStatus))
-ALLOWED = {
-    ("draft", "submitted"),
-    ("submitted", "in_audit"),
-    ("submitted", "retired"),
-    ("in_audit", "in_review"),
-    ("in_audit", "retired"),
-    ("in_review", "approved"),
-    ("in_review", "rejected"),
-    ("approved", "void"),
-    ("approved", "retired"),
-    ("void", "in_audit"),
-    ("void", "retired"),
-    ("rejected", "retired"),
+FOLLOWING = {
+    "draft": "submitted retired",
+    "submitted": "in_audit retired",
+    "in_audit": "in_review retired",
+    "in_review": "approved conditional rejected in_audit suspended",
+    "approved": "deployed suspended void retired",
+    "conditional": "approved deployed suspended void retired",
+    "deployed": "approved conditional suspended void retired",
+    "suspended": "approved conditional deployed in_review void retired",
+    "void": "in_audit retired",
+    "rejected": "retired",
+    "retired": "",
 }
+ALLOWED = {(old, new) for old, following in FOLLOWING.items() for new in following.split()}
 
 
 def test_a_version_moves_only_along_the_table(world: SimpleNamespace) -> None:
     version = make_version(world.people, world.files.predictions)
-    assert len(PAIRS) == 64 and len(ALLOWED) == 12
+    assert len(PAIRS) == 121 and len(ALLOWED) == 34
     for old, new in PAIRS:
         ModelVersion.objects.filter(pk=version.pk).update(status=old)
         version.refresh_from_db()

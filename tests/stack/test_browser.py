@@ -72,6 +72,7 @@ class Desk:
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(f"{self.page.url}: {error}"))
         self.page.on("response", self._answered)
+        self.password = installation.password
         self._sign_in(username, installation.password)
 
     def _heard(self, message: Any) -> None:
@@ -182,6 +183,7 @@ def vote_to_reject(desk: Desk) -> None:
     assert desk.page.get_by_label("Approve", exact=True).is_disabled(), "evidence that fails could be approved"
     desk.page.get_by_label("Reject", exact=True).check()
     desk.page.get_by_label("Your reason").fill(REASON)
+    desk.page.get_by_label("Your password").fill(desk.password)
     desk.button("Cast my vote").click()
     desk.reads("Your vote is cast: reject.")
 

@@ -31,7 +31,7 @@ def about_the_bundle(installation: Installation) -> dict[str, Any]:
     return installation.python("""
         from governance.bundle.layout import key_id
         from governance.models import Bundle
-        from governance.services.keys import signing_key
+        from core.keys import signing_key
         bundle = Bundle.objects.filter(status="issued").earliest("issued_at")
         version = bundle.review.version
         answer = {"system": version.system.name, "version": str(version), "file": bundle.file_name,

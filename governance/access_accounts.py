@@ -1,0 +1,14 @@
+"""Who may say that two accounts are one person."""
+
+from __future__ import annotations
+
+from core.access import check_role, same_person
+from core.errors import DeniedError
+from core.models import Role, User
+
+
+def check_may_merge(user: User, *, source: User, target: User) -> None:
+    """An administrator, and never about accounts of their own: they would choose which of their acts count."""
+    if same_person(user, source) or same_person(user, target):
+        raise DeniedError("You cannot merge an account of your own.", remedy="Ask another administrator.")
+    check_role(user, Role.ADMINISTRATOR, to="merge accounts")

@@ -1,0 +1,92 @@
+"""What the risk register adds to the page of a system, and asks of a person on the home page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+
+from django.urls import reverse
+from django.utils import timezone
+
+from core.access import can
+from core.models import User
+from core.pages.panels import Panel, QueueItem, panel, queue_source
+from governance.access_risks import check_may_assign_risk, check_may_end_acceptance, check_may_record_risk
+from governance.models import Control, Risk
+from governance.selectors import risks as selectors
+from models_registry.models import AISystem
+
+SHOWN = 5
+SOON = timedelta(days=14)
+
+
+@panel("system", rank=40)
+def register_in_short(user: User, system: AISystem) -> Panel:
+    """The gravest risks of a system, and how many there are."""
+    lines = selectors.lines_of(Risk.objects.filter(system=system, status__in=selectors.OPEN))
+    stopping = sum(line.unacceptable for line in lines)
+    context = {
+        "system": system,
+        "lines": sorted(lines, key=lambda line: (-line.after.product, line.risk.number))[:SHOWN],
+        "n": len(lines),
+        "unacceptable": stopping,
+        "word": f"{stopping} {'stops' if stopping == 1 else 'stop'} the use of this system",
+        "may_record": can(check_may_record_risk, user),
+    }
+    return Panel(template="governance/_system_risks.html", context=context, links=(("system-risks", "Risks"),))
+
+
+@queue_source
+def risks_that_wait(user: User) -> Iterator[QueueItem]:
+    """Risks without an owner, controls to implement and to verify, acceptances that end soon."""
+    if can(check_may_assign_risk, user):
+        for risk in selectors.unowned_risks():
+            yield QueueItem(
+                title=f"Name the owner of risk {risk.number} of {risk.system}",
+                why=f"{risk.title}. Nobody watches it yet.",
+                href=reverse("risk", args=[risk.pk]),
+                since=risk.opened_at,
+                tone="insufficient",
+                word="Without an owner",
+            )
+        for control in selectors.controls_to_verify(user):
+            yield _control(control, "Verify a control", control.text, "working", "To verify")
+    today = timezone.localdate()
+    for control in selectors.controls_due(user, until=today + SOON):
+        late = control.due_on < today
+        why = f"{control.text[:200]} It {'was' if late else 'is'} due on {control.due_on.day} {control.due_on:%b %Y}."
+        tone, word = ("fail", "Overdue") if late else ("waiting", "Due soon")
+        yield _control(control, "Implement your control", why, tone, word, due=_end_of(control.due_on))
+    if can(check_may_end_acceptance, user):
+        yield from _ending()
+
+
+def _end_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.max))
+
+
+def _control(control: Control, title: str, why: str, tone: str, word: str, *, due: datetime | None = None) -> QueueItem:
+    risk = control.risk
+    return QueueItem(
+        title=f"{title} of risk {risk.number} of {risk.system}",
+        why=why[:300],
+        href=f"{reverse('risk', args=[risk.pk])}#controls",
+        since=control.proposed_at,
+        tone=tone,
+        word=word,
+        due=due,
+    )
+
+
+def _ending() -> Iterator[QueueItem]:
+    for acceptance in selectors.acceptances_ending(until=timezone.now() + SOON):
+        risk, day = acceptance.risk, timezone.localtime(acceptance.expires_at)
+        yield QueueItem(
+            title=f"The acceptance of risk {risk.number} of {risk.system} ends",
+            why=f"{risk.title}. After {day.day} {day:%b %Y} nobody accepts what remains of it.",
+            href=f"{reverse('risk', args=[risk.pk])}#acceptance",
+            since=acceptance.accepted_at,
+            tone="insufficient",
+            word="Ends soon",
+            due=acceptance.expires_at,
+        )
