@@ -78,6 +78,7 @@ def confirm(desk: Any) -> str:
 def read_version(desk: Any) -> None:
     """Files with sizes and digests, what changed, the lineage as picture and table, and the bill of materials."""
     page = desk.page
+    page.get_by_text("Every file with its digest").click()
     files = page.get_by_role("region", name="Files", exact=True).inner_text()
     assert "NOTES.md" in files and re.search(r"\d MB|\d kB", files)
     assert "NOTES.md" in page.get_by_role("region", name="Changed files").inner_text()

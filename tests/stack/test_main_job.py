@@ -89,7 +89,9 @@ def test_b_one_backbone_carries_three_systems_and_its_change_voids_their_approva
         answer = {
             "heads": sorted(str(edge.version) for edge in edges),
             "held": sorted({edge.version.manifest["backbone.safetensors"] == edge.digest for edge in edges}),
-            "approved": sorted(str(edge.version) for edge in edges if edge.version.status == "approved"),
+            "approved": sorted(
+                str(edge.version) for edge in edges if edge.version.status in ("approved", "conditional", "deployed")
+            ),
         }
         folder = Path(tempfile.mkdtemp(dir=settings.AUSCULT_HOME / "scratch")) / "changed"
         shutil.copytree(model_store().folder_path(backbone.digest), folder)
@@ -181,6 +183,7 @@ def test_c_the_database_refuses_what_the_services_refuse(installation: Installat
 def test_d_verdicts_carry_their_grounds_and_the_committee_decides(installation: Installation) -> None:
     assert installation.result["verdicts"][BIASED]["decision"] == "rejected"
     assert installation.result["verdicts"][TWIN]["decision"] == "approved"
+    assert installation.result["verdicts"][DETERIORATION]["decision"] == "approved with conditions"
     for label in ("2017", "1.0-biased", "1.1"):
         for verdict in installation.evidence(label)["result"]["verdicts"]:
             assert verdict["outcome"] in {"pass", "fail", "insufficient"}
@@ -252,3 +255,27 @@ def test_a_second_demo_in_a_used_home_or_port_is_refused(installation: Installat
         assert done.returncode == 3
         assert "What to do:" in done.stderr
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_f_what_was_approved_is_used_and_watched(installation: Installation) -> None:
+    """Under a policy, at one place, with a risk that the failed audit opened and an incident whose clock runs."""
+    told = installation.python("""
+        from governance.models import Incident, Review, Risk
+        from models_registry.models import Deployment
+        from governance.selectors.policies import gate, policies_for
+        row = Deployment.objects.select_related("version__system").get()
+        open_items = {item.item for policy in policies_for(row.version.system)
+                      for item in gate(row.version, policy).open_items}
+        answer = {
+            "runs": [row.version.label, row.version.status, row.status],
+            "policies": sorted(str(review.policy) for review in Review.objects.exclude(policy=None).distinct()),
+            "risks": sorted({risk.origin for risk in Risk.objects.filter(system=row.version.system)}),
+            "clocks": sorted(Incident.objects.get().clocks.values_list("regime", flat=True)),
+            "open": sorted(open_items),
+        }
+    """)
+    assert told["runs"] == ["1.1", "deployed", "running"]
+    assert len(told["policies"]) == 4 and all(name.startswith("reference-systems-v1") for name in told["policies"])
+    assert told["risks"] == ["finding"]
+    assert told["clocks"] == ["MDR"]
+    assert told["open"] == ["incidents"]  # an open incident with a report that is owed closes the gate
