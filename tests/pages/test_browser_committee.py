@@ -70,7 +70,7 @@ def vote(page: Any, *, choice: str, reason: str, password: str) -> None:
     page.get_by_role("button", name="Cast my vote").click()
 
 
-def test_the_chair_puts_the_evidence_before_the_committee(story: SimpleNamespace) -> None:
+def the_chair_puts_the_evidence_before_the_committee(story: SimpleNamespace) -> None:
     page = story.desk("clara")
     page.get_by_role("link", name="Open a review of Chest model 2.0").click()
     page.get_by_text("Open a review", exact=True).click()
@@ -81,14 +81,14 @@ def test_the_chair_puts_the_evidence_before_the_committee(story: SimpleNamespace
     assert page.get_by_role("heading", name="Review of Chest model 2.0").is_visible()
 
 
-def test_who_submitted_it_cannot_vote_by_a_second_role(story: SimpleNamespace) -> None:
+def who_submitted_it_cannot_vote_by_a_second_role(story: SimpleNamespace) -> None:
     page = story.desk("elena")
     page.goto(story.review)
     assert page.get_by_role("button", name="Cast my vote").is_disabled()
     assert page.get_by_text("You submitted this version, so you cannot vote on it.").first.is_visible()
 
 
-def test_a_member_with_a_conflict_takes_no_part(story: SimpleNamespace) -> None:
+def a_member_with_a_conflict_takes_no_part(story: SimpleNamespace) -> None:
     page = story.desk("lea")
     page.goto(story.review)
     assert page.get_by_role("button", name="Cast my vote").is_enabled()
@@ -99,7 +99,7 @@ def test_a_member_with_a_conflict_takes_no_part(story: SimpleNamespace) -> None:
     assert page.get_by_text("My department paid for the training data.").is_visible()
 
 
-def test_a_condition_has_an_owner_and_a_day_that_lies_ahead(story: SimpleNamespace) -> None:
+def a_condition_has_an_owner_and_a_day_that_lies_ahead(story: SimpleNamespace) -> None:
     page = story.desk("mina")
     page.goto(story.review)
     ahead = (timezone.now() + timedelta(days=30)).date().isoformat()
@@ -121,7 +121,7 @@ def test_a_condition_has_an_owner_and_a_day_that_lies_ahead(story: SimpleNamespa
     assert page.locator("#conditions .conditions li").count() == 1
 
 
-def test_a_vote_is_signed_with_ones_own_password(story: SimpleNamespace) -> None:
+def a_vote_is_signed_with_ones_own_password(story: SimpleNamespace) -> None:
     page = story.desk("mina")
     page.goto(story.review)
     vote(page, choice="Approve", reason="Every criterion passes.", password="not my password")
@@ -133,7 +133,7 @@ def test_a_vote_is_signed_with_ones_own_password(story: SimpleNamespace) -> None
     assert page.get_by_role("button", name="Propose a condition").is_disabled()  # frozen by the first approval
 
 
-def test_the_second_vote_decides_and_a_script_in_it_is_text(story: SimpleNamespace) -> None:
+def the_second_vote_decides_and_a_script_in_it_is_text(story: SimpleNamespace) -> None:
     page = story.desk("tom")
     page.goto(story.review)
     vote(page, choice="Approve", reason=SCRIPT, password=PASSWORD)
@@ -142,7 +142,7 @@ def test_the_second_vote_decides_and_a_script_in_it_is_text(story: SimpleNamespa
     assert "taken" not in page.title()
 
 
-def test_a_condition_that_runs_out_ends_the_approval(story: SimpleNamespace, told: Callable[[str], str]) -> None:
+def a_condition_that_runs_out_ends_the_approval(story: SimpleNamespace, told: Callable[[str], str]) -> None:
     assert told("status") == "conditional"
     told("let_time_pass")
     assert told("status") == "suspended"
@@ -153,7 +153,19 @@ def test_a_condition_that_runs_out_ends_the_approval(story: SimpleNamespace, tol
     assert page.get_by_text("Chest model 2.0").first.is_visible()
 
 
-def test_no_page_of_the_story_complained(story: SimpleNamespace) -> None:
+def no_page_of_the_story_complained(story: SimpleNamespace) -> None:
     # A refused form is answered with 403, 409 or 422, which the browser notes.
     complaints = {name: [line for line in told if "status of 4" not in line] for name, (_, told) in story.desks.items()}
     assert not any(complaints.values()), complaints
+
+
+def test_the_committees_story(story: SimpleNamespace, told: Callable[[str], str]) -> None:
+    """One story, in its order; a step that fails is named by the traceback."""
+    the_chair_puts_the_evidence_before_the_committee(story)
+    who_submitted_it_cannot_vote_by_a_second_role(story)
+    a_member_with_a_conflict_takes_no_part(story)
+    a_condition_has_an_owner_and_a_day_that_lies_ahead(story)
+    a_vote_is_signed_with_ones_own_password(story)
+    the_second_vote_decides_and_a_script_in_it_is_text(story)
+    a_condition_that_runs_out_ends_the_approval(story, told)
+    no_page_of_the_story_complained(story)

@@ -119,5 +119,6 @@ def test_a_checkpoint_is_uploaded_checked_registered_and_audited(
     workers = amir.page.get_by_role("region", name="Workers").inner_text()
     assert "gpu" in workers and "studies/s" in workers and re.search(r"\d+ models?, ", workers)
     amir.page.goto(address)
+    amir.page.get_by_text("Speed, memory and energy of the last audits").click()
     assert "studies/s" in amir.page.get_by_role("region", name="Throughput").inner_text()
     assert elena.complaints == amir.complaints == []
