@@ -45,7 +45,8 @@ def next_steps(user: User, run: AuditRun) -> Panel | None:
     if run.status != RunStatus.DONE:
         return None
     reports = selectors.reports_list(run=run)
-    reviews, may_open = list(selectors.reviews().filter(run=run)), _may_open(user, run)
+    # Neither votes nor recusals are shown here, so they are not asked for.
+    reviews, may_open = list(selectors.reviews().prefetch_related(None).filter(run=run)), _may_open(user, run)
     context = {
         "run": run,
         "reviews": reviews,
@@ -64,7 +65,7 @@ def next_steps(user: User, run: AuditRun) -> Panel | None:
 def decisions(user: User, version: ModelVersion) -> Panel:
     context = {
         "reviews": list(selectors.reviews().filter(version=version)),
-        "reports": report_rows([row for row in selectors.reports_list() if row.version_id == version.pk]),
+        "reports": report_rows(selectors.reports_list(version=version)),
     }
     found = (("version-reviews", "Reviews", context["reviews"]), ("version-reports", "Reports", context["reports"]))
     links = tuple((name, title) for name, title, rows in found if rows)

@@ -12,8 +12,9 @@ from core.access import Permission, can
 from core.errors import NotFoundError
 from core.models import User
 from evaluation.models import AuditRun
-from governance.access import check_may_approve, check_may_vote
+from governance.access import check_may_vote
 from governance.models import Bundle, Recusal, Report, Review, Vote
+from models_registry.models import ModelVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,25 +41,6 @@ class ReviewRow:
     review: Review
     tally: Tally
     may_vote: Permission
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReviewDetail:
-    """One review with all that a voter has to see.
-
-    Attributes:
-        other_runs: Every other audit of the version, so that a chosen one cannot pass for the only one.
-        may_vote, may_approve: For the person who looks; None when nobody was named.
-    """
-
-    review: Review
-    votes: tuple[Vote, ...]
-    tally: Tally
-    other_runs: tuple[AuditRun, ...]
-    reports: tuple[Report, ...]
-    bundles: tuple[Bundle, ...]
-    may_vote: Permission | None
-    may_approve: Permission | None
 
 
 def reviews() -> QuerySet[Review]:
@@ -91,22 +73,6 @@ def review_by_id(pk: int) -> Review:
     return review
 
 
-def review_detail(review: Review, *, user: User | None = None) -> ReviewDetail:
-    """One review with its votes, other audits of the version, reports and bundles."""
-    review = review_by_id(review.pk)
-    runs = AuditRun.objects.filter(version=review.version_id).exclude(pk=review.run_id)
-    return ReviewDetail(
-        review=review,
-        votes=tuple(review.votes.all()),
-        tally=_tally(review),
-        other_runs=tuple(runs.select_related("protocol", "cohort__cohort")),
-        reports=tuple(reports_list(run=review.run)),
-        bundles=tuple(bundles_list(review=review)),
-        may_vote=can(check_may_vote, user, review) if user else None,
-        may_approve=can(check_may_approve, user, review) if user else None,
-    )
-
-
 def _tally(review: Review) -> Tally:
     choices = [vote.choice for vote in review.votes.all()]
     return Tally(
@@ -116,10 +82,12 @@ def _tally(review: Review) -> Tally:
     )
 
 
-def reports_list(*, run: AuditRun | None = None) -> list[Report]:
-    """Reports, newest first: all, or those about one run."""
+def reports_list(*, run: AuditRun | None = None, version: ModelVersion | None = None) -> list[Report]:
+    """Reports, newest first: all, or those about one run or one version."""
     rows = Report.objects.select_related("version__system", "run", "issued_by")
-    return list(rows.filter(run=run) if run else rows)
+    if run is not None:
+        rows = rows.filter(run=run)
+    return list(rows.filter(version=version) if version else rows)
 
 
 def bundles_list(*, review: Review | None = None) -> list[Bundle]:

@@ -44,6 +44,15 @@ def pages(house: SimpleNamespace) -> list[str]:
         reverse("protocol-new"),
         reverse("protocol", args=[house.protocol.pk]),
         reverse("protocol", args=[house.waiting.pk]),
+        *_governance(house),
+        *_regulation(house),
+    ]
+
+
+def _governance(house: SimpleNamespace) -> list[str]:
+    """The rooms in which decisions are taken, and what people are told."""
+    slug = house.system.slug
+    return [
         reverse("reviews"),
         reverse("review", args=[house.review.pk]),
         reverse("review", args=[house.decided.pk]),
@@ -69,6 +78,13 @@ def pages(house: SimpleNamespace) -> list[str]:
         reverse("incident-new") + f"?system={slug}",
         reverse("policies"),
         reverse("policy-new"),
+    ]
+
+
+def _regulation(house: SimpleNamespace) -> list[str]:
+    """Regulator access, questions, requirements, statements and documents."""
+    slug = house.system.slug
+    return [
         reverse("grants"),
         reverse("grant-new"),
         reverse("grant", args=[house.grant.pk]),
@@ -179,36 +195,41 @@ def unknown() -> list[str]:
         "/audits/1/closer/pie.svg",
         "/audits/1/closer/calibration.svg?of=effusion&by=sex",
         "/audits/protocols/9999/",
-        "/governance/reviews/9999/",
-        "/governance/releases/9999/",
-        "/governance/risks/9999/",
-        "/governance/deployments/9999/",
-        "/governance/deployments/9999/overrides/",
-        "/governance/deployments/9999/overrides/new/",
-        "/governance/oversight/nobody/",
-        "/governance/oversight/measures/9999/",
-        "/systems/chest-model/versions/9999/use/",
-        "/governance/incidents/9999/",
-        "/governance/incidents/9999/clocks/",
-        "/governance/grants/9999/",
-        "/governance/policies/9999/",
-        "/governance/acceptances/9999/revoke/",
-        "/systems/chest-model/versions/1/policies/nothing/",
-        "/cohorts/nobody/role/",
-        "/reports/9999/pdf/",
-        "/reports/1/exe/",
-        "/reports/bundles/9999/download/",
-        "/reports/bundles/9999/",
-        "/reports/9999/",
-        "/systems/nobody/questions/",
-        "/systems/chest-model/questions/nothing/",
-        "/systems/chest-model/versions/9999/requirements/",
-        "/systems/chest-model/versions/9999/requirement-counts/",
-        "/systems/chest-model/versions/1/requirements/NOTHING/",
-        "/systems/chest-model/versions/1/requirements/NOTHING/write/",
-        "/systems/chest-model/versions/1/requirements/GDPR-22/statements/9999/files/abc/",
-        "/systems/chest-model/versions/1/reports/novel/",
-        "/systems/chest-model/versions/1/reports/novel/preview/",
-        "/notifications/9999/",
-        "/nowhere/",
+        *UNKNOWN_TO_GOVERNANCE,
     ]
+
+
+UNKNOWN_TO_GOVERNANCE = (
+    "/governance/reviews/9999/",
+    "/governance/releases/9999/",
+    "/governance/risks/9999/",
+    "/governance/deployments/9999/",
+    "/governance/deployments/9999/overrides/",
+    "/governance/deployments/9999/overrides/new/",
+    "/governance/oversight/nobody/",
+    "/governance/oversight/measures/9999/",
+    "/systems/chest-model/versions/9999/use/",
+    "/governance/incidents/9999/",
+    "/governance/incidents/9999/clocks/",
+    "/governance/grants/9999/",
+    "/governance/policies/9999/",
+    "/governance/acceptances/9999/revoke/",
+    "/systems/chest-model/versions/1/policies/nothing/",
+    "/cohorts/nobody/role/",
+    "/reports/9999/pdf/",
+    "/reports/1/exe/",
+    "/reports/bundles/9999/download/",
+    "/reports/bundles/9999/",
+    "/reports/9999/",
+    "/systems/nobody/questions/",
+    "/systems/chest-model/questions/nothing/",
+    "/systems/chest-model/versions/9999/requirements/",
+    "/systems/chest-model/versions/9999/requirement-counts/",
+    "/systems/chest-model/versions/1/requirements/NOTHING/",
+    "/systems/chest-model/versions/1/requirements/NOTHING/write/",
+    "/systems/chest-model/versions/1/requirements/GDPR-22/statements/9999/files/abc/",
+    "/systems/chest-model/versions/1/reports/novel/",
+    "/systems/chest-model/versions/1/reports/novel/preview/",
+    "/notifications/9999/",
+    "/nowhere/",
+)

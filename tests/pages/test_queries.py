@@ -16,7 +16,7 @@ from tests.pages import scene
 
 SignIn = Callable[[str], Client]
 BOUND = 25
-HOME_BOUND = 45
+HOME_BOUND = 32
 """The home page asks every room what waits for the person."""
 
 
