@@ -10,7 +10,7 @@ test: setup-test
 	@$(PY) -m pytest -n 2 $(ARGS)
 
 setup:
-	@config/setup.sh
+	@config/setup.sh $(if $(findstring --with-smollm,$(ARGS)),gguf)
 
 setup-test:
 	@config/setup.sh test

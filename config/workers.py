@@ -42,6 +42,10 @@ def prepare_worker(sender: Any, **_: Any) -> None:
 
         warm_up()
         full_environment()
+        if MODELS in queues:
+            from evaluation.engine.text.reading import read_text
+
+            read_text("No effusion.")  # the vocabulary, which the first share with reports would wait for
 
 
 def _check_pool(pool: Any) -> None:

@@ -18,6 +18,12 @@ class Role(models.TextChoices):
     CLINICIAN_LEAD = "clinician_lead", "Clinician lead"
     REGULATOR = "regulator", "Regulator"
     ADMINISTRATOR = "administrator", "Administrator"
+    PATIENT_READER = "patient_reader", "Reader of patient-level content"
+
+
+INSIDERS = tuple(role for role in Role if role not in (Role.REGULATOR, Role.PATIENT_READER))
+"""Roles that make a person one of the house. A regulator opens what was granted to them alone; reading patient-level
+content comes on top of what a person is, and opens nothing by itself."""
 
 
 class User(AbstractUser):

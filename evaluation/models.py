@@ -146,6 +146,9 @@ class Shard(models.Model):
     worker = models.CharField(max_length=120, blank=True)
     from_cache = models.BooleanField(default=False)
     sketch_digest = models.CharField(max_length=64, blank=True)
+    index_digest = models.CharField(
+        max_length=64, blank=True, help_text="What readers of patient-level content see of its studies, in the store"
+    )
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)

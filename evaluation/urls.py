@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from evaluation.pages import closer, panels, protocols, results, runs, workers
+from evaluation.pages import closer, explorer, panels, protocols, results, runs, workers
 
 __all__ = ["panels", "urlpatterns"]
 
@@ -22,6 +22,9 @@ urlpatterns = [
     path("audits/<int:pk>/closer/", closer.closer, name="audit-closer"),
     path("audits/<int:pk>/closer/<str:kind>.svg", closer.closer_chart, name="audit-closer-chart"),
     path("audits/<int:pk>/closer/<str:kind>/", closer.closer_table, name="audit-closer-table"),
+    path("audits/<int:pk>/explorer/", explorer.studies, name="studies"),
+    path("audits/<int:pk>/explorer/<int:shard>/<int:row>/", explorer.study, name="study"),
+    path("audits/<int:pk>/explorer/<int:shard>/<int:row>/image.png", explorer.image, name="study-image"),
     path("workers/", workers.worker_list, name="workers"),
     path("audits/protocols/", protocols.protocol_list, name="protocols"),
     path("audits/protocols/new/", protocols.protocol_new, name="protocol-new"),

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core.access import check_role, same_person
 from core.errors import DeniedError
-from core.models import Role, User
+from core.models import INSIDERS, Role, User
 from evaluation.models import AuditRun, Outcome
 from governance.models import Grant, Review, Statement
 from governance.policies.findings import GateFindings, GateOutcome, State
@@ -19,7 +19,7 @@ from governance.policies.findings import GateFindings, GateOutcome, State
 VOTERS = (Role.COMMITTEE_MEMBER, Role.CLINICIAN_LEAD, Role.COMMITTEE_CHAIR)
 ANOTHER = "Another member of the committee has to vote."
 ANSWERERS = (Role.ML_ENGINEER, Role.DPO, Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.AUDITOR)
-STATERS = tuple(role for role in Role if role not in (Role.REGULATOR, Role.ADMINISTRATOR))
+STATERS = tuple(role for role in INSIDERS if role != Role.ADMINISTRATOR)
 ACCEPTORS = (Role.AUDITOR, Role.COMMITTEE_CHAIR, Role.DPO, Role.CLINICIAN_LEAD)
 
 

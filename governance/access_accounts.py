@@ -1,4 +1,4 @@
-"""Who may say that two accounts are one person."""
+"""Who may say that two accounts are one person, and who gives and takes roles."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def check_may_merge(user: User, *, source: User, target: User) -> None:
     if same_person(user, source) or same_person(user, target):
         raise DeniedError("You cannot merge an account of your own.", remedy="Ask another administrator.")
     check_role(user, Role.ADMINISTRATOR, to="merge accounts")
+
+
+def check_may_change_roles(user: User, *, person: User) -> None:
+    """An administrator, and never of their own account: nobody gives themselves access to patients."""
+    if same_person(user, person):
+        raise DeniedError("You cannot change roles of your own.", remedy="Ask another administrator.")
+    check_role(user, Role.ADMINISTRATOR, to="give roles and take them away")

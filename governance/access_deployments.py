@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from core.access import check_role, same_person
 from core.errors import DeniedError
-from core.models import Role, User
+from core.models import INSIDERS, Role, User
 from governance.selectors.deployments import who_suspended
 from models_registry.models import Deployment, ModelVersion
 
 DEPLOYERS = (Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD)
 STOPPERS = (Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.DPO, Role.AUDITOR)
-RECORDERS = tuple(role for role in Role if role not in (Role.REGULATOR, Role.ADMINISTRATOR))
+RECORDERS = tuple(role for role in INSIDERS if role != Role.ADMINISTRATOR)
 ANOTHER = "Somebody else with the role committee chair or clinician lead has to decide."
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from core.access import check_role, roles_of, same_person
 from core.errors import DeniedError
-from core.models import Role, User
+from core.models import INSIDERS, Role, User
 from governance.models import Incident
 
-REPORTERS = tuple(role for role in Role if role != Role.REGULATOR)
+REPORTERS = INSIDERS
 KEEPERS = (Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.DPO)
 """Who acts on every incident. Its owner acts on one."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from core import models
 from core.access import check_role, same_person
 from core.errors import DeniedError
 from core.models import Role, User
 from governance.models import OversightMeasure
 
-INSIDERS = tuple(role for role in Role if role not in (Role.REGULATOR, Role.ADMINISTRATOR))
+INSIDERS = tuple(role for role in models.INSIDERS if role != Role.ADMINISTRATOR)
 VERIFIERS = (Role.AUDITOR, Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.DPO)
 ANOTHER = "Somebody who neither recorded it nor answers for it has to verify it."
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from core.access import check_role, same_person
 from core.errors import DeniedError
-from core.models import Role, User
+from core.models import INSIDERS, Role, User
 from evaluation.models import AuditRun
 from governance.models import Acceptance, Policy
 from governance.policies.form import AuditItem
 from models_registry.models import ModelVersion
 
 PROPOSERS = (Role.AUDITOR, Role.COMMITTEE_CHAIR, Role.DPO, Role.CLINICIAN_LEAD)
-CHECKERS = tuple(role for role in Role if role not in (Role.REGULATOR, Role.ADMINISTRATOR))
+CHECKERS = tuple(role for role in INSIDERS if role != Role.ADMINISTRATOR)
 
 
 def check_may_propose_policy(user: User) -> None:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from config.cli.files import BadInputCommand, check_target, read_mapping, read_protocol, write_file
+from config.cli.files import (
+    BadInputCommand,
+    BadInputGroup,
+    BadUsage,
+    check_target,
+    read_mapping,
+    read_protocol,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,9 +37,9 @@ HEADLINES = {
 }
 
 
-@click.command(cls=BadInputCommand)
-@click.option("--predictions", required=True, type=click.Path(path_type=Path), help="Prediction file: Parquet or CSV.")
-@click.option("--protocol", "given", required=True, help="Protocol file (YAML), or the name of one that is bundled.")
+@click.group(cls=BadInputGroup, invoke_without_command=True)
+@click.option("--predictions", type=click.Path(path_type=Path), help="Prediction file: Parquet or CSV.  [required]")
+@click.option("--protocol", "given", help="Protocol file (YAML), or the name of one that is bundled.  [required]")
 @click.option("--suite", "suites", multiple=True, help="Run only this suite of the protocol. May be given again.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result as JSON to this file as well.")
 @click.option(
@@ -39,9 +47,11 @@ HEADLINES = {
 )
 @click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="What the files' columns mean (YAML).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
 def audit(
-    predictions: Path,
-    given: str,
+    ctx: click.Context,
+    predictions: Path | None,
+    given: str | None,
     suites: tuple[str, ...],
     out: Path | None,
     tuning: Path | None,
@@ -54,6 +64,10 @@ def audit(
     """
     from evaluation.engine import run_audit
 
+    if ctx.invoked_subcommand is not None:
+        return
+    if predictions is None or given is None:
+        raise BadUsage(f"Missing option '{'--predictions' if predictions is None else '--protocol'}'.", ctx=ctx)
     if out is not None:
         check_target(out, not_one_of=[predictions, Path(given), *filter(None, (tuning, mapping_file))])
     result = run_audit(
@@ -68,6 +82,26 @@ def audit(
         write_file(out, text + "\n", force=True)
     _print(text if as_json else shown(result))
     sys.exit(EXIT[result.assessment.outcome.value])
+
+
+@audit.command(cls=BadInputCommand)
+@click.argument("cohort", type=click.Path(path_type=Path))
+@click.option("--protocol", "given", required=True, help="Protocol file (YAML), or the name of one that is bundled.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write: .csv or .parquet.")
+@click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="What the file's columns mean (YAML).")
+def questions(cohort: Path, given: str, out: Path, mapping_file: Path | None) -> None:
+    """Write the questions of an audit, for a model that runs elsewhere.
+
+    Fill in the columns text and truncated, name the file answers.csv or answers.parquet, and register it in a folder
+    with the adapter 'recorded', beside the predictions if there are any.
+    """
+    from evaluation.engine.questions import write_questions
+
+    check_target(out, not_one_of=[cohort, Path(given), *filter(None, (mapping_file,))])
+    found = write_questions(read_protocol(given), cohort, out, mapping=read_mapping(mapping_file))
+    click.echo(f"{found.rows:,} questions about {found.studies:,} studies: {out}")
+    for name, why in found.why_not.items():
+        click.echo(f"Note: {name} is not asked: {why}")
 
 
 def _print(text: str) -> None:
@@ -139,7 +173,7 @@ def _show_advice(console: Console, advice: Sequence[Advice]) -> None:
 
 
 def _effect(item: Advice) -> str:
-    from evaluation.engine.suites.fairness.words import number
+    from evaluation.engine.words import number
 
     words = {"tpr": "sensitivity", "fpr": "false positive rate", "selection_rate": "share predicted positive"}
     pairs = [("gap", (item.before, item.after)), *((words.get(rate, rate), pair) for rate, pair in item.costs.items())]
@@ -154,8 +188,8 @@ def _verdict_table(verdicts: tuple[Verdict, ...]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for name in ("Verdict", "Criterion", "Label", "Groups", "Value (interval)", "Accepted", "Studies", "Patients"):
-        right, whole = name in {"Accepted", "Studies", "Patients"}, name in {"Verdict", "Value (interval)"}
+    for name in ("Verdict", "Criterion", "Label", "Groups", "Value (interval)", "Accepted", "n", "Patients"):
+        right, whole = name in {"Accepted", "n", "Patients"}, name in {"Verdict", "Value (interval)"}
         table.add_column(name, justify="right" if right else "left", no_wrap=whole, overflow="fold")
     for item in verdicts:
         words, style = SHOWN[item.outcome.value]
@@ -175,7 +209,7 @@ def _verdict_table(verdicts: tuple[Verdict, ...]) -> Any:
 def _accepted(item: Verdict) -> str:
     """What the criterion accepts: ``±.10`` for a difference, ``≥ .80``, ``.80 to 1.25``."""
     from evaluation.engine.registry import MetricKind, known_metrics
-    from evaluation.engine.suites.fairness.words import number
+    from evaluation.engine.words import number
 
     info = known_metrics()[item.metric]
     ends = [number(end) for end in info.accepted(item.direction, item.margin) if end is not None]
@@ -185,7 +219,7 @@ def _accepted(item: Verdict) -> str:
 
 
 def _interval(item: Verdict) -> str:
-    from evaluation.engine.suites.fairness.words import number
+    from evaluation.engine.words import number
 
     if item.value is None or item.low is None or item.high is None:
         return "-"

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,7 +31,19 @@ import click
     help="Port of the dashboard on 127.0.0.1.",
 )
 @click.option("--patients", default=2600, show_default=True, help="Simulated patients in the held-out cohort.")
-def demo(once: bool, as_json: bool, home: Path, port: int, patients: int) -> None:
+@click.option(
+    "--with-smollm",
+    is_flag=True,
+    help="Also audit a real language model (SmolLM2-135M) on real reports: some ten minutes more on two cores.",
+)
+@click.option(
+    "--accept-licence",
+    is_flag=True,
+    help="Accept the licence of the OpenI reports (CC BY-NC-ND 4.0), which --with-smollm reads.",
+)
+def demo(
+    once: bool, as_json: bool, home: Path, port: int, patients: int, with_smollm: bool, accept_licence: bool
+) -> None:
     """Run the main job and serve the dashboard.
 
     Two real systems are audited by real workers: a labeller of chest X-rays on 4,376 real studies, and a
@@ -45,13 +58,14 @@ def demo(once: bool, as_json: bool, home: Path, port: int, patients: int) -> Non
         signal.signal(number, signal.default_int_handler)
     display = Display(quiet=as_json)
     started = time.monotonic()
+    smollm = _prepare(home, accept_licence=accept_licence, display=display) if with_smollm else None
     stack = Stack(home=home, port=port, tell=display.warn)
     with stack:
         os.environ.update(stack.environment)
         display.say(f"Services are running; their logs are in {stack.supervisor.logs}")
         from config.demo.story import tell_story
 
-        result = tell_story(stack=stack, display=display, patients=patients)
+        result = tell_story(stack=stack, display=display, patients=patients, smollm=smollm)
         seconds = round(time.monotonic() - started, 1)
         display.summary(result, address=stack.address, seconds=seconds, peak_bytes=stack.supervisor.peak_bytes)
         if as_json:
@@ -67,6 +81,13 @@ def demo(once: bool, as_json: bool, home: Path, port: int, patients: int) -> Non
             _serve(stack, display)
     if not result.verified:
         sys.exit(1)
+
+
+def _prepare(home: Path, *, accept_licence: bool, display: Any) -> Any:
+    """What the audit of the language model needs: a refusal comes before any service is started."""
+    from config.demo.smollm import prepare
+
+    return prepare(home=home.resolve(), accept_licence=accept_licence, tell=display.say)
 
 
 def _serve(stack: object, display: object) -> None:

@@ -44,6 +44,18 @@ class BadInputCommand(click.Command):
             ctx.exit(BAD_INPUT)
 
 
+class BadInputGroup(BadInputCommand, click.Group):
+    """A command that has others below it, with the same exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadUsage:
+            raise
+        except click.UsageError as error:
+            raise BadUsage(error.format_message(), ctx=error.ctx) from error
+
+
 def read_protocol(given: str) -> Protocol:
     """The protocol in a file, or the bundled one of that name.
 

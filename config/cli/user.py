@@ -70,6 +70,41 @@ def add(name: str, roles: tuple[str, ...], full_name: str, password: str) -> Non
 
 
 @user.command(cls=BadInputCommand)
+@click.argument("name")
+@click.option("--role", required=True, help="Role to give, such as patient_reader.")
+@click.option("--by", "username", required=True, help="The administrator who gives it; asked for their password.")
+def grant(name: str, role: str, username: str) -> None:
+    """Give the person NAME a further role. The password is taken from AUSCULT_PASSWORD where that is set."""
+    _change(name, role, username, act="grant_role")
+    click.echo(f"{name} has the role {role}.")
+
+
+@user.command(cls=BadInputCommand)
+@click.argument("name")
+@click.option("--role", required=True, help="Role to take away.")
+@click.option("--by", "username", required=True, help="The administrator who takes it; asked for their password.")
+def withdraw(name: str, role: str, username: str) -> None:
+    """Take a role from the person NAME. The password is taken from AUSCULT_PASSWORD where that is set."""
+    _change(name, role, username, act="withdraw_role")
+    click.echo(f"{name} has the role {role} no more.")
+
+
+def _change(name: str, role: str, username: str, *, act: str) -> None:
+    from config.cli import acting_user, open_installation
+    from core.errors import NotFoundError
+
+    open_installation()
+    from config.cli.signing import sign_in_terminal
+    from core.models import Role
+    from governance.services import roles
+
+    if role not in Role.values:
+        raise NotFoundError(f"There is no role called {role}.", remedy=f"Use one of: {', '.join(Role.values)}.")
+    by, person = acting_user(username), acting_user(name)
+    getattr(roles, act)(person=person, role=Role(role), by=by, signed=sign_in_terminal(by))
+
+
+@user.command(cls=BadInputCommand)
 @click.argument("source")
 @click.argument("target")
 @click.option("--by", "username", required=True, help="The administrator who says so; asked for their password.")

@@ -33,6 +33,9 @@ PROTOCOLS = {
 }
 """Task of a head -> the bundled protocol that judges it."""
 
+WRITTEN = "hallucination-report-v1"
+"""The bundled protocol that judges what the backbone writes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOrder:

@@ -1,4 +1,4 @@
-"""The people of the demo: one for each role, two for the committee."""
+"""The people of the demo: one for each role, two for the committee; the clinician lead may read patients, too."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Person:
     username: str
     name: str
     role: Role
+    also: tuple[Role, ...] = ()
 
 
 PEOPLE = (
@@ -26,7 +27,7 @@ PEOPLE = (
     Person(username="clara", name="Clara Lindqvist", role=Role.COMMITTEE_CHAIR),
     Person(username="mina", name="Mina Okafor", role=Role.COMMITTEE_MEMBER),
     Person(username="tom", name="Tom Becker", role=Role.COMMITTEE_MEMBER),
-    Person(username="lea", name="Lea Novak", role=Role.CLINICIAN_LEAD),
+    Person(username="lea", name="Lea Novak", role=Role.CLINICIAN_LEAD, also=(Role.PATIENT_READER,)),
     Person(username="dora", name="Dora Marino", role=Role.DPO),
     Person(username="rita", name="Rita Janssen", role=Role.REGULATOR),
     Person(username="ada", name="Ada Wolff", role=Role.ADMINISTRATOR),
@@ -56,12 +57,13 @@ def ensure_people(password: str) -> dict[str, User]:
         if created:
             user.set_password(password)
             user.save()
-            RoleGrant.objects.create(user=user, role=person.role)
-            ledger.record(
-                actor="system",
-                act="role.granted",
-                subject=("User", user.pk),
-                payload={"user": user.username, "role": person.role},
-            )
+            for role in (person.role, *person.also):
+                RoleGrant.objects.create(user=user, role=role)
+                ledger.record(
+                    actor="system",
+                    act="role.granted",
+                    subject=("User", user.pk),
+                    payload={"user": user.username, "role": role},
+                )
         users[person.username] = user
     return users

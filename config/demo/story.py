@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from config.demo.decisions import ask_condition, put_policy_in_force, sign, tell_role, use_and_watch
-from config.demo.display import DemoResult, Display, JudgedRun
+from config.demo.display import DemoResult, Display
 from config.demo.orders import (
     BACKBONE,
     DETERIORATION,
@@ -16,9 +17,12 @@ from config.demo.orders import (
     PURPOSES,
     RARE,
     REFERENCE,
+    WRITTEN,
     HeadOrder,
 )
 from config.demo.regulation import DOCUMENTS, MORE_DOCUMENTS, grant_access, tell_regulation
+from config.demo.smollm import Ready, SmollmStory
+from config.demo.steps import Steps
 from config.embedded.stack import Stack
 
 TRAINING_PATIENTS = 2000
@@ -33,8 +37,12 @@ TRAINING = {
 }
 
 
-def tell_story(*, stack: Stack, display: Display, patients: int) -> DemoResult:
-    """Run the main job in the home folder of ``stack``; what an earlier call finished is not done again."""
+def tell_story(*, stack: Stack, display: Display, patients: int, smollm: Ready | None = None) -> DemoResult:
+    """Run the main job in the home folder of ``stack``; what an earlier call finished is not done again.
+
+    Args:
+        smollm: For the audit of a language model as well, once the rest is done.
+    """
     import django
 
     django.setup()
@@ -42,21 +50,18 @@ def tell_story(*, stack: Stack, display: Display, patients: int) -> DemoResult:
     from config.demo.waiting import Waiter
 
     password = demo_password(stack.home)
-    story = _Story(
-        home=stack.home,
-        people=ensure_people(password),
-        wait=Waiter(supervisor=stack.supervisor, display=display),
-        display=display,
-    )
+    people, wait = ensure_people(password), Waiter(supervisor=stack.supervisor, display=display)
+    story = _Story(home=stack.home, people=people, wait=wait, display=display)
     nih = story.audit_recorded_system()
     models = story.audit_reference_models(patients=patients)
-    return story.decide(nih=nih, models=models, password=password)
+    result = story.decide(nih=nih, models=models, written=story.audit_written_reports(), password=password)
+    if smollm is None:
+        return result
+    language = SmollmStory(home=stack.home, people=people, wait=wait, display=display)
+    return replace(result, runs=[*result.runs, language.judged(language.audit(smollm))])
 
 
-class _Story:
-    def __init__(self, *, home: Path, people: dict[str, Any], wait: Any, display: Display) -> None:
-        self.home, self.people, self.wait, self.display = home, people, wait, display
-
+class _Story(Steps):
     # a. A real system on real data
 
     def audit_recorded_system(self) -> Any:
@@ -66,17 +71,17 @@ class _Story:
 
         self.display.say("a. A real system on real data: the NIH labeller against expert radiologists")
         files = write_nih_expert_cohort(self.home / "sources" / "nih")
-        system = self._system(
+        system = self.system(
             NIH,
             provider="National Institutes of Health (labels mined from reports)",
             purpose="Label chest radiographs with findings mined from their text reports, for research and training.",
             risk="Not placed on the market as a device; audited as an example of a recorded system.",
         )
-        cohort = self._cohort("NIH ChestX-ray14 studies with expert labels", files)
+        cohort = self.cohort("NIH ChestX-ray14 studies with expert labels", files)
         tell_role(cohort, "external_test", people=self.people)
         version = self._recorded_version(system, files.predictions)
-        protocol = self._protocol(bundled_source("nih-labels-v1"))
-        return self._run(version, cohort, protocol)
+        protocol = self.protocol(bundled_source("nih-labels-v1"))
+        return self.run(version, cohort, protocol)
 
     def _recorded_version(self, system: Any, predictions: Path) -> Any:
         from models_registry.services.versions import register_version
@@ -96,28 +101,6 @@ class _Story:
             by=self.people["elena"],
         )
 
-    def _cohort(self, name: str, files: Any) -> Any:
-        from models_registry.models import CohortImport, CohortVersion
-        from models_registry.services.cohorts import confirm_import, start_import
-
-        if existing := CohortVersion.objects.filter(cohort__name=name).first():
-            return existing
-        row = start_import(
-            name=name,
-            description=files.description,
-            simulated=False,
-            source_path=files.cohort,
-            source=files.source,
-            licence=files.licence,
-            by=self.people["elena"],
-        )
-        self.wait.until([row], done={CohortImport.Status.READY}, title=lambda _: "Reading the real cohort")
-        for problem in row.inspection["problems"]:
-            self.display.warn(f"{problem['message']} (row {problem['row']})" if problem["row"] else problem["message"])
-        confirm_import(cohort_import=row, by=self.people["elena"])
-        self.wait.until([row], done={CohortImport.Status.REGISTERED}, title=lambda _: "Registering the real cohort")
-        return row.result
-
     # b. A model that is really run
 
     def audit_reference_models(self, *, patients: int) -> list[Any]:
@@ -135,14 +118,23 @@ class _Story:
             HeadOrder(system=self._subject(RARE), label="1.0", task="rare", cohort=cohorts[TRAINING[TWIN]]),
         ]
         versions = self._heads(orders, backbone=self._backbone(cohorts[TRAINING[TWIN]]))
-        protocols = {name: self._protocol(bundled_source(name)) for name in sorted(set(PROTOCOLS.values()))}
+        protocols = {name: self.protocol(bundled_source(name)) for name in sorted(set(PROTOCOLS.values()))}
         put_policy_in_force(self.people)
         for name, cohort in cohorts.items():
             tell_role(cohort, "internal_test" if name == HELD_OUT else "training", people=self.people)
         return [
-            self._run(version, cohorts[HELD_OUT], protocols[PROTOCOLS[order.task]])
+            self.run(version, cohorts[HELD_OUT], protocols[PROTOCOLS[order.task]])
             for order, version in zip(orders, versions, strict=True)
         ]
+
+    def audit_written_reports(self) -> Any:
+        """Hold the reports that the backbone writes against the experts', and ask for some of them again."""
+        from evaluation.engine.protocol import bundled_source
+        from models_registry.models import CohortVersion
+
+        backbone = self._subject(BACKBONE, kind="backbone").versions.get(label="1.0")
+        cohort = CohortVersion.objects.filter(cohort__name=HELD_OUT).latest("pk")
+        return self.run(backbone, cohort, self.protocol(bundled_source(WRITTEN)))
 
     def _generations(self, patients: int) -> dict[str, Any]:
         from models_registry.models import JobStatus
@@ -199,17 +191,9 @@ class _Story:
 
     # c. Protocol first
 
-    def _system(self, name: str, *, provider: str, purpose: str, risk: str, kind: str = "system") -> Any:
-        from models_registry.models import AISystem
-        from models_registry.services.systems import create_system
-
-        return AISystem.objects.filter(name=name).first() or create_system(
-            name=name, provider=provider, intended_purpose=purpose, risk_class=risk, kind=kind, by=self.people["elena"]
-        )
-
     def _subject(self, name: str, *, kind: str = "system") -> Any:
         """One of the systems of our own making."""
-        return self._system(
+        return self.system(
             name,
             provider="Auscult project",
             purpose=PURPOSES[name],
@@ -217,36 +201,16 @@ class _Story:
             kind=kind,
         )
 
-    def _protocol(self, source: str) -> Any:
-        """Locked and approved by the chair, before any run; the auditor requests the runs."""
-        from evaluation.engine import Protocol as Rules
-        from evaluation.models import Protocol
-        from evaluation.services.protocols import approve_protocol, lock_protocol
-
-        protocol = Protocol.objects.filter(digest=Rules.from_yaml(source).digest).first() or lock_protocol(
-            source=source, by=self.people["clara"]
-        )
-        if protocol.status == Protocol.Status.LOCKED:
-            protocol = approve_protocol(protocol=protocol, by=self.people["clara"])
-        return protocol
-
-    def _run(self, version: Any, cohort: Any, protocol: Any) -> Any:
-        from evaluation.models import RunStatus
-        from evaluation.services.runs import request_audit, resume_run
-
-        run = version.runs.filter(cohort=cohort, protocol=protocol).first()
-        if run is None:
-            return request_audit(version=version, cohort=cohort, protocol=protocol, by=self.people["amir"])
-        if run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
-            return resume_run(run=run, by=self.people["amir"])
-        return run
-
     # d. Verdicts and decisions, e. Reports and bundle
 
-    def decide(self, *, nih: Any, models: list[Any], password: str) -> DemoResult:
-        """Wait for the verdicts, let the committee vote, issue reports and bundles, and verify."""
+    def decide(self, *, nih: Any, models: list[Any], written: Any, password: str) -> DemoResult:
+        """Wait for the verdicts, let the committee vote, issue reports and bundles, and verify.
+
+        Args:
+            written: The audit of what the backbone writes. It is read and not voted on: a backbone is no system.
+        """
         runs = [nih, *models]
-        self.wait.runs(runs)
+        self.wait.runs([*runs, written])
         self.display.say("d. The committee reads the verdicts and votes")
         reviews = [self._review(run) for run in runs]
         ask_condition(reviews[3], people=self.people)
@@ -263,8 +227,8 @@ class _Story:
             bundle=path,
             verified=verification.ok,
             verification=[f"{'ok' if check.ok else 'FAILED'}: {check.title}" for check in verification.checks],
-            runs=[self._judged(run) for run in runs],
-            decisions={self._name(review.run): review.get_status_display().lower() for review in reviews},
+            runs=[self.judged(run) for run in (*runs, written)],
+            decisions={self.name(review.run): review.get_status_display().lower() for review in reviews},
             password=password,
         )
 
@@ -318,14 +282,3 @@ class _Story:
 
         path = self.home / "bundles" / bundle.file_name
         return path, verify_bundle(path)
-
-    def _judged(self, run: Any) -> JudgedRun:
-        return JudgedRun(
-            name=self._name(run),
-            outcome=run.outcome,
-            verdicts=[verdict.detail for verdict in run.verdicts.all()],
-        )
-
-    @staticmethod
-    def _name(run: Any) -> str:
-        return str(run.version)

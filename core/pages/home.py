@@ -17,7 +17,7 @@ MOST_URGENT = 3
 
 def home(request: HouseRequest) -> HttpResponse:
     """The queue by role. A regulator is taken to their grants; an account without a role is told whom to ask."""
-    roles = roles_of(request.user)
+    roles = roles_of(request.user) - {Role.PATIENT_READER}
     if roles == {Role.REGULATOR}:
         return redirect("portal")
     if not roles:

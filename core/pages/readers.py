@@ -13,7 +13,7 @@ from django.shortcuts import render
 
 from core.access import can, check_role, roles_of
 from core.errors import AuscultError, DeniedError, NotFoundError
-from core.models import Role, User
+from core.models import INSIDERS, Role, User
 
 log = logging.getLogger(__name__)
 View = Callable[..., HttpResponseBase]
@@ -25,12 +25,9 @@ class HouseRequest(HttpRequest):
     user: User  # type: ignore[assignment]
 
 
-INSIDERS = tuple(role for role in Role if role != Role.REGULATOR)
-
-
 def check_may_read(user: User) -> None:
     """Raise unless the person has a role in the house: a regulator's account opens what was granted to it only."""
-    if roles_of(user) == {Role.REGULATOR}:
+    if roles_of(user) - {Role.PATIENT_READER} == {Role.REGULATOR}:
         raise DeniedError(
             "A regulator's account opens only what the institution granted to it.",
             remedy="Open Your access: it lists what was granted to you, by whom and until when.",

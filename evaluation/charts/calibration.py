@@ -31,7 +31,7 @@ from evaluation.charts.drawing import (
     short_group,
 )
 from evaluation.engine.records import UNKNOWN
-from evaluation.engine.suites.fairness.words import number, plain
+from evaluation.engine.words import number, plain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from core.errors import NotFoundError
 from evaluation.engine.protocol import JOIN
-from evaluation.engine.suites.fairness.words import PERSONS, group_words, number, plain, signs
+from evaluation.engine.words import PERSONS, group_words, number, plain, signs
 
 Theme = Literal["light", "dark", "print"]
 Spec = dict[str, Any]

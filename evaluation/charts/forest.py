@@ -37,16 +37,18 @@ from evaluation.charts.drawing import (
     told_by,
 )
 from evaluation.charts.metrics import (
+    STUDIES,
     Region,
     accepted,
     compares_groups,
+    counts_of,
     ideal,
     is_factor,
     metric_title,
     rates_of,
 )
 from evaluation.engine.suites.fairness.score_metrics import XAUC_GAP
-from evaluation.engine.suites.fairness.words import number
+from evaluation.engine.words import number
 
 NAMES, LONGEST, BOTH, VALUES, SUPPORT = 165, 235, 427, 150, 104
 """Pixels: the column of names at its narrowest and widest, names and plot together, and the columns of numbers."""
@@ -65,6 +67,7 @@ class Line:
     """One line of a forest plot. Without ``value`` only ``remark`` is shown.
 
     ``judged``: a filled mark, else hollow. ``beyond``: wholly outside the accepted region, a diamond in another colour.
+    ``what``: what ``n`` counts.
     """
 
     panel: str
@@ -78,6 +81,7 @@ class Line:
     judged: bool
     beyond: bool
     digits: int
+    what: str
 
     @property
     def figures(self) -> str:
@@ -127,10 +131,11 @@ def plan_forest(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> Char
     lines = [line for panel in panels for line in panel.lines]
     beside = _beside(measurements, verdict)
     level = next((f"{m['level']:.0%} " for m in measurements), "")
+    number_of = "Studies" if all(line.what == STUDIES for line in lines) else "n"
     return ChartPlan(
         title=title,
         text_alternative=" ".join([_in_words(title, lines, verdict), *(f"{row[1]}: {row[2]}." for row in beside)]),
-        table_headers=("Measure", "Group", f"Value ({level}interval)", "Studies", "Patients", "Remark"),
+        table_headers=("Measure", "Group", f"Value ({level}interval)", number_of, "Patients", "Remark"),
         table_rows=(*(_table_row(line) for line in lines), *beside),
         specify=partial(_specification, title, panels),
     )
@@ -236,6 +241,7 @@ def _panel(
             judged=is_judged,
             beyond=_outside(m, low, high),
             digits=digits,
+            what=counts_of(metric),
         )
         for m, name, is_judged in zip(rows, names, judged, strict=True)
     )
@@ -265,7 +271,7 @@ def _region_words(region: Region, centre: float | None) -> str:
 def _in_words(title: str, lines: Sequence[Line], verdict: Mapping[str, Any]) -> str:
     told = []
     for line in lines:
-        support = f", {line.n:,} studies of {line.patients:,} patients" if line.n and line.patients else ""
+        support = f", {line.n:,} {line.what} of {line.patients:,} patients" if line.n and line.patients else ""
         told.append(f"{line.panel}, {line.name}: {line.figures}{support}")
     metric = verdict["metric"]
     said = _region_words(accepted(metric, verdict["direction"], verdict["margin"]), ideal(metric))
@@ -289,6 +295,7 @@ def _panel_part(panel: Panel, names: int, palette: Palette) -> Spec:
     """One panel: names, plot, figures and support, sharing their rows."""
     column = partial(text_column, row=ROW, palette=palette)
     lines = panel.lines
+    support = "Studies / patients" if all(line.what == STUDIES for line in lines) else "n / patients"
     return {
         "title": heading_of(panel.heading, palette.ink),
         "spacing": 8,
@@ -296,7 +303,7 @@ def _panel_part(panel: Panel, names: int, palette: Palette) -> Spec:
             column([line.name for line in lines], "", width=names),
             _plot(panel, BOTH - names, palette),
             column([line.brief for line in lines], "Value (interval)", width=VALUES),
-            column([line.support for line in lines], "Studies / patients", width=SUPPORT),
+            column([line.support for line in lines], support, width=SUPPORT),
         ],
     }
 

@@ -28,10 +28,10 @@ from evaluation.charts.drawing import (
     short_group,
 )
 from evaluation.charts.heatmap_plot import draw_heatmap
-from evaluation.charts.metrics import metric_title, worse
+from evaluation.charts.metrics import STUDIES, counts_of, metric_title, worse
 from evaluation.engine.protocol import JOIN
 from evaluation.engine.records import ALL, UNKNOWN
-from evaluation.engine.suites.fairness.words import plain
+from evaluation.engine.words import plain
 
 MOST_COLUMNS = 10
 """As many columns at most are drawn; the table holds all."""
@@ -114,20 +114,20 @@ def plan_heatmap(measurements: Sequence[Row], *, label: str, attribute: str, met
     everyone = next((m for m in same if m["attribute"] == "" and m["value"] is not None), None)
     title = _title(rows, label, attribute, metric, spread.get("heterogeneity_p"), everyone)
     names = tuple(capital(plain(name)) for name in attribute.split(JOIN))
-    level = f"{rows[0]['level']:.0%}"
+    level, what = f"{rows[0]['level']:.0%}", counts_of(metric)
     return ChartPlan(
         title=title,
-        text_alternative=_in_words(title, rows, attribute, title_of_metric),
+        text_alternative=_in_words(title, rows, attribute, metric),
         table_headers=(
             *names,
             f"{capital(title_of_metric)} ({level} interval)",
             "Shrunken",
-            "Studies",
+            "Studies" if what == STUDIES else "n",
             "Patients",
             "Remark",
         ),
         table_rows=tuple(_table(rows, attribute, shrunken)),
-        specify=partial(draw_heatmap, title, _grids(same, rows, attribute), title_of_metric),
+        specify=partial(draw_heatmap, title, _grids(same, rows, attribute), title_of_metric, what),
     )
 
 
@@ -153,15 +153,15 @@ def _title(
 
 
 def _in_words(title: str, rows: Sequence[Row], attribute: str, metric: str) -> str:
-    told = []
+    told, what = [], counts_of(metric)
     for m in rows:
         name = short_group(attribute, m["group"])
         if m["value"] is None:
             told.append(f"{name}: not shown, {m['reason']}")
             continue
-        support = f", {m['n']:,} studies of {m['patients']:,} patients" if m["n"] and m["patients"] else ""
+        support = f", {m['n']:,} {what} of {m['patients']:,} patients" if m["n"] and m["patients"] else ""
         told.append(f"{name}: {estimate(m['value'], m['low'], m['high'])}{support}")
-    return f"{title}. {capital(metric)} by {by_words(attribute)}: " + "; ".join(told) + "."
+    return f"{title}. {capital(metric_title(metric))} by {by_words(attribute)}: " + "; ".join(told) + "."
 
 
 def _table(rows: Sequence[Row], attribute: str, shrunken: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,7 @@ from evaluation.charts.drawing import (
     told_by,
 )
 from evaluation.engine.records import ALL
-from evaluation.engine.suites.fairness.words import plain
+from evaluation.engine.words import plain
 
 if TYPE_CHECKING:
     from evaluation.charts.heatmap import Cell, Grid
@@ -32,10 +32,11 @@ HATCH = 9
 """Pixels between two lines of the hatching."""
 
 
-def draw_heatmap(title: str, grids: Sequence[Grid], metric: str, palette: Palette) -> Spec:
+def draw_heatmap(title: str, grids: Sequence[Grid], metric: str, counted: str, palette: Palette) -> Spec:
+    """The picture; ``counted``: what n counts, such as ``studies``."""
     values = [c.measured["value"] for grid in grids for c in grid.cells if c.measured["value"] is not None]
     low, high = _ends(values)
-    parts = [_key(metric, low, high, palette)]
+    parts = [_key(f"{capital(metric)}, and n: the {counted} it rests on", low, high, palette)]
     parts += [_grid_part(grid, low, high, palette) for grid in grids[:MOST_GRIDS]]
     if len(grids) > MOST_GRIDS:
         left = [{"x": 0, "y": 8, "text": f"{len(grids) - MOST_GRIDS} more are in the table."}]
@@ -78,7 +79,7 @@ def _share(value: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
-def _key(metric: str, low: float, high: float, palette: Palette) -> Spec:
+def _key(told: str, low: float, high: float, palette: Palette) -> Spec:
     """The colour scale with its ends, and how to read cells."""
     width, steps = 200, 40
     start = 40
@@ -96,7 +97,7 @@ def _key(metric: str, low: float, high: float, palette: Palette) -> Spec:
     ]
     texts = [{"x": start - 6, "y": 30, "text": exact(low), "align": "right"}]
     far = [{"x": start + width + 6, "y": 30, "text": exact(high)}]
-    about = [{"x": 0, "y": 8, "text": f"{capital(metric)}, and n: the studies it rests on"}]
+    about = [{"x": 0, "y": 8, "text": told}]
     note = [{"x": 300, "y": 30, "text": "Hatched: not shown, with the reason. Dashed frame: shown, not judged."}]
     return {
         "width": WIDTH,

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from evaluation.engine.registry import MetricInfo, MetricKind, known_metrics
+from evaluation.engine.registry import Basis, MetricInfo, MetricKind, known_metrics
 from evaluation.engine.suites.fairness.rates import GAPS, RATES, RATIO
-from evaluation.engine.suites.fairness.report_metrics import REPORT_GAPS, REPORT_RATES
+from evaluation.engine.suites.fairness.report_metrics import REPORT_GAPS
 from evaluation.engine.suites.fairness.score_metrics import SCORE_GAPS, SCORED
-from evaluation.engine.suites.fairness.words import plain
+from evaluation.engine.suites.hallucination import WORSE
+from evaluation.engine.words import plain
 
 Region = tuple[float | None, float | None]
 """What is accepted; None on the side where it has no end."""
+STUDIES = "studies"
 
 
 def metric_title(metric: str) -> str:
     """A metric in a reader's words, as its suite declares it; its own name where no installed suite knows it."""
     info = known_metrics().get(metric)
     return info.title if info else plain(metric)
+
+
+def counts_of(metric: str) -> str:
+    """What n counts: ``studies``, ``findings reported by the model``."""
+    info = known_metrics().get(metric)
+    return (info.counted if info else "") or STUDIES
 
 
 def _kind(metric: str) -> MetricKind:
@@ -35,6 +43,12 @@ def is_rate(metric: str) -> bool:
     """Whether a metric is one value for each group of which more, or less, is better."""
     known = metric in known_metrics()
     return metric == "prevalence" or (known and _kind(metric) is MetricKind.RATE)
+
+
+def is_written(metric: str) -> bool:
+    """Whether a metric is of what a model wrote or answered, and not of its decisions or scores."""
+    info = known_metrics().get(metric)
+    return info is not None and info.basis not in (Basis.DECISIONS, Basis.SCORES)
 
 
 def rates_of(metric: str) -> tuple[str, ...]:
@@ -75,5 +89,5 @@ def is_factor(metric: str) -> bool:
 
 def worse(metric: str) -> int:
     """+1 where a higher value is worse for the group, -1 where a lower one is."""
-    rule = RATES.get(metric) or SCORED.get(metric) or REPORT_RATES.get(metric)
-    return rule.worse if rule is not None else -1
+    rule = RATES.get(metric) or SCORED.get(metric)
+    return rule.worse if rule is not None else WORSE.get(metric, -1)

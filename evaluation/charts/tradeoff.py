@@ -36,7 +36,7 @@ from evaluation.charts.drawing import (
     text_at,
 )
 from evaluation.engine.records import UNKNOWN
-from evaluation.engine.suites.fairness.words import plain
+from evaluation.engine.words import plain
 
 MOST = 8
 """As many groups at most are drawn: more lines cannot be told apart."""

@@ -6,16 +6,21 @@ strict reader. A protocol is immutable: its digest is the SHA-256 of its canonic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from core.digests import sha256_json
 from core.errors import ProtocolError
 from evaluation.engine.protocol_reading import check_body, read_yaml
+from evaluation.engine.protocol_sections import NumberRule, Perturbation, Probing, Reports, Sampling
+
+T = TypeVar("T")
+
+__all__ = ["NumberRule", "Perturbation", "Probing", "Protocol", "Reports", "Sampling"]
 
 JOIN = " & "
 """Joins the names of an intersection's attributes, and of its groups: ``sex & age``, ``F & 40-59``."""
@@ -107,16 +112,6 @@ class Splits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reports:
-    """Findings of the ontology on which written reports are compared; ``*`` is every one."""
-
-    findings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"findings": list(self.findings)}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reproduction:
     """How far a value or an interval may lie from the first time when the audit is run again, in absolute terms.
 
@@ -175,6 +170,7 @@ class Protocol:
         utility_thresholds: Threshold probabilities of net benefit; the label's own threshold where there are none.
         metrics: Metrics to report beside those of the criteria; all of them when empty.
         reproduction: What counts as the same when the audit is run again.
+        judges: Keys of further judges of reports that are wanted, where an operator has supplied their weights.
     """
 
     name: str
@@ -197,6 +193,10 @@ class Protocol:
     metrics: tuple[str, ...] = ()
     splits: Splits | None = None
     reports: Reports | None = None
+    probing: Probing | None = None
+    sampling: Sampling | None = None
+    perturbation: Perturbation | None = None
+    judges: tuple[str, ...] = ()
     reproduction: Reproduction = Reproduction()
 
     @classmethod
@@ -253,8 +253,11 @@ class Protocol:
             found["metrics"] = list(self.metrics)
         if self.splits:
             found["splits"] = self.splits.to_dict()
-        if self.reports:
-            found["reports"] = self.reports.to_dict()
+        for name in ("reports", "probing", "sampling", "perturbation"):
+            if (section := getattr(self, name)) is not None:
+                found[name] = section.to_dict()
+        if self.judges:
+            found["judges"] = list(self.judges)
         if self.reproduction != Reproduction():
             found["reproduction"] = self.reproduction.to_dict()
         return found
@@ -319,7 +322,7 @@ def _build(body: Mapping[str, Any]) -> Protocol:
     """A protocol from a checked body."""
     minimum = body.get("minimum") or {}
     labels = tuple(_label(item) for item in body["labels"])
-    under, splits, reports = (body.get(key) for key in ("underdiagnosis", "splits", "reports"))
+    under, splits = (body.get(key) for key in ("underdiagnosis", "splits"))
     return Protocol(
         name=body["name"],
         title=body["title"],
@@ -341,9 +344,18 @@ def _build(body: Mapping[str, Any]) -> Protocol:
         utility_thresholds=tuple(float(value) for value in (body.get("utility") or {}).get("thresholds", [])),
         metrics=tuple(body.get("metrics") or []),
         splits=splits and Splits(audited=tuple(splits["audited"]), tuning=tuple(splits.get("tuning", []))),
-        reports=reports and Reports(findings=tuple(reports.get("findings", ["*"]))),
+        reports=_section(body, "reports", Reports.read),
+        probing=_section(body, "probing", Probing.read),
+        sampling=_section(body, "sampling", Sampling.read),
+        perturbation=_section(body, "perturbation", Perturbation.read),
+        judges=tuple(body.get("judges", [])),
         reproduction=_reproduction(body.get("reproduction") or {}),
     )
+
+
+def _section(body: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> T | None:
+    """A section that may be left out; one that is there and empty has its defaults."""
+    return None if body.get(name) is None else read(body[name])
 
 
 def _reproduction(item: Mapping[str, Any]) -> Reproduction:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from core.errors import ProtocolError
+from evaluation.engine.protocol_texts import basis_problem, text_problems
 
 Path = tuple[str | int, ...]
 MAX_CHARACTERS = 256_000
@@ -158,7 +159,7 @@ def _sense_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
         if under.get("name", "any finding") in labels:
             yield ("underdiagnosis", "name"), "the composite cannot have the name of a label."
     yield from _split_problems(body)
-    yield from _report_problems(body)
+    yield from text_problems(body)
     yield from _suite_problems(body)
 
 
@@ -169,22 +170,6 @@ def _split_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
             yield (
                 ("splits", "tuning"),
                 f"'{name}' is audited too: a threshold is not judged on the data it was tuned on.",
-            )
-
-
-def _report_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    reports = body.get("reports")
-    if not body["labels"] and not reports:
-        yield ("labels",), "name at least one label, or declare 'reports' for a model that writes them."
-    if not reports:
-        return
-    from evaluation.engine.text.claims import known_findings
-
-    for name in reports.get("findings", []):
-        if name != "*" and name not in known_findings():
-            yield (
-                ("reports", "findings"),
-                f"'{name}' is not in the ontology. {_known(known_findings())} Use \"*\" for all.",
             )
 
 
@@ -251,13 +236,10 @@ def _criterion_problems(
         yield path, f"'{item['metric']}' compares groups: name an attribute. {_known(groupings)}"
     if info.composite and not body.get("underdiagnosis"):
         yield (*path, "metric"), f"'{item['metric']}' needs the section 'underdiagnosis' with its findings."
-    if info.basis == "reports" and not body.get("reports"):
-        yield (*path, "metric"), f"'{item['metric']}' needs the section 'reports'."
-    if info.basis != "reports" and not labels:
-        yield (*path, "metric"), f"'{item['metric']}' is computed on labels, and the protocol has none."
-    if (info.composite or info.basis == "reports") and item.get("labels", ["*"]) != ["*"]:
-        whole = "the composite" if info.composite else "whole reports"
-        yield (*path, "labels"), f"'{item['metric']}' is computed on {whole}: leave 'labels' out."
+    if info.composite and item.get("labels", ["*"]) != ["*"]:
+        yield (*path, "labels"), f"'{item['metric']}' is computed on the composite: leave 'labels' out."
+    for key, told in basis_problem(item, info, body):
+        yield (*path, key), told
 
 
 def _repeats(section: str, key: str, items: list[Mapping[str, Any]]) -> Iterator[tuple[Path, str]]:

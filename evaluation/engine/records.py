@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from evaluation.engine.asking import Utterances
 
 UNKNOWN = "Unknown"
 """The group of studies whose attribute is missing or not plausible."""
@@ -36,6 +39,10 @@ class ShardTable:
         decisions: Label -> int8: 1, 0, or -1 where there is none; given by the model, not by our threshold.
         texts: Field (``reference``, ``generated``) -> array of object: str or None.
         splits: Value of the column ``split``, str or None; None where the data have no such column.
+        truncated: Field of ``texts`` -> bool: the text ended at the model's limit of tokens, not by itself.
+        facts: What the model was given beside, for checks of what it says; None where no suite asks.
+        utterances: What the model was asked beyond its report, with its answers; None where no suite asks.
+        judged_by: Judge -> what it said of each study's report, see ``evaluation.engine.judges``.
     """
 
     patient_ids: npt.NDArray[np.object_]
@@ -46,9 +53,28 @@ class ShardTable:
     decisions: dict[str, npt.NDArray[np.int8]] = field(default_factory=dict)
     texts: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
     splits: npt.NDArray[np.object_] | None = None
+    truncated: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    facts: StudyFacts | None = None
+    utterances: Utterances | None = None
+    judged_by: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.patient_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFacts:
+    """What n studies hold that a model may speak of. All arrays have length n.
+
+    Attributes:
+        prior: bool: an earlier study was given to the model.
+        given: Modality (``image``, ``text.indication``, ``series.crp``) -> bool: the study has it.
+        series: Analyte -> object: float64 [t, 2] of (hours, value) in the protocol's unit of it, or None.
+    """
+
+    prior: npt.NDArray[np.bool_]
+    given: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    series: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,9 @@ class Basis(StrEnum):
     DECISIONS = "decisions"
     SCORES = "scores"
     REPORTS = "reports"
+    PROBES = "probes"
+    SAMPLES = "samples"
+    PERTURBED = "perturbed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,7 @@ class MetricInfo:
         composite: True when it is computed on the protocol's underdiagnosis composite, not on a label.
         ideal: Value from which a ``DEVIATION`` is taken.
         relative: A deviation by a factor: ``ideal / (1 + margin)`` is as far off as ``ideal (1 + margin)``.
+        counted: What n counts, such as ``findings reported by the model``; studies where it is empty.
     """
 
     title: str
@@ -56,6 +60,7 @@ class MetricInfo:
     basis: Basis = Basis.DECISIONS
     ideal: float = 0.0
     relative: bool = False
+    counted: str = ""
 
     @property
     def direction(self) -> str | None:

@@ -12,22 +12,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from core.digests import sha256_file
 from core.errors import AuscultError, CohortError, ProtocolError
+from evaluation.engine.asking import Utterances
 from evaluation.engine.assessment import assess
+from evaluation.engine.columns import MAX_SHOWN, Gap, check_columns
 from evaluation.engine.protocol import AttributeSpec, Protocol
-from evaluation.engine.records import UNKNOWN, Assessment, ShardTable
+from evaluation.engine.records import UNKNOWN, Assessment, ShardTable, StudyFacts
 from evaluation.engine.sketch import AuditSketch, sketch_shard
-from evaluation.engine.sketches.claims import COLUMNS, ClaimsSketch
 from evaluation.engine.sketches.counts import OVERALL, CountsSketch
+from evaluation.engine.sketches.tallies import TallySketch
 
 if TYPE_CHECKING:
     from models_registry.cohorts import Mapping as FileMapping
+    from models_registry.cohorts import PredictionTable
 
 Progress = Callable[[float, str], None]
-MAX_SHOWN = 30
-MAX_LISTED = 600
-"""Columns, and characters of their names, that an error lists."""
+NOBODY = "a file of predictions answers no question"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +89,20 @@ def run_audit(
     with TemporaryDirectory(prefix="auscult-audit-") as spool, _named(predictions.name):
         needed = [*protocol.attribute_columns, *(f"label.{name}" for name in protocol.label_names)]
         needed += ["split"] if protocol.splits else []
-        parts = partition_by_patient(predictions, columns=needed, spool=Path(spool), mapping=mapping, progress=progress)
+        needed += [protocol.reports.prior] if protocol.reports and protocol.reports.prior else []
+        parts = partition_by_patient(
+            predictions,
+            columns=needed,
+            whole=protocol.reports is not None,
+            spool=Path(spool),
+            mapping=mapping,
+            progress=progress,
+        )
         notes += check_splits(
             protocol, parts.summary.get("splits") or {}, n_studies=parts.n_studies, file=predictions.name
         )
         sketch = merge_all(
-            sketch_shard(protocol, ShardTable(**vars(read_predictions(part))), suites=suites) for part in parts.parts
+            sketch_shard(protocol, table_of(protocol, read_predictions(part)), suites=suites) for part in parts.parts
         )
     check_contents(protocol, sketch, file=predictions.name)
     cohort = {
@@ -103,6 +115,41 @@ def run_audit(
     assessment = assess(protocol, sketch, suites=suites, cross_check=cross_check)
     assessment = replace(assessment, notes=(*assessment.notes, *notes))
     return AuditResult(protocol=protocol, cohort=cohort, assessment=assessment)
+
+
+def table_of(protocol: Protocol, found: PredictionTable) -> ShardTable:
+    """Studies of a prediction file as a suite takes them. Nobody can be asked about them any more."""
+    asked = [name for name in ("probing", "sampling", "perturbation") if getattr(protocol, name) is not None]
+    return ShardTable(
+        patient_ids=found.patient_ids,
+        study_ids=found.study_ids,
+        attributes=found.attributes,
+        labels=found.labels,
+        scores=found.scores,
+        decisions=found.decisions,
+        texts=found.texts,
+        splits=found.splits,
+        truncated=found.truncated,
+        facts=_facts_of(protocol, found) if protocol.reports else None,
+        utterances=Utterances.none(dict.fromkeys(asked, NOBODY)) if asked else None,
+    )
+
+
+def _facts_of(protocol: Protocol, found: PredictionTable) -> StudyFacts:
+    """What the studies of a file hold beside the reports that are judged. Of images a file tells nothing."""
+    texts = {f"text.{name}": values for name, values in found.texts.items() if name not in ("reference", "generated")}
+    series = {f"series.{name}": values for name, values in found.series.items()}
+    given = {name: _there(values) for name, values in (texts | series).items()}
+    prior = np.zeros(len(found), dtype=np.bool_)
+    rules = protocol.reports
+    if rules and rules.prior:
+        prior = given[rules.prior] if rules.prior in given else _there(found.attributes[rules.prior])
+    numbers = {rule.analyte: found.series[rule.series] for rule in rules.numbers} if rules else {}
+    return StudyFacts(prior=prior, given=given, series=numbers)
+
+
+def _there(values: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
+    return np.array([value is not None for value in values], dtype=np.bool_)
 
 
 @contextmanager
@@ -137,85 +184,6 @@ def prediction_columns(path: Path, *, mapping: FileMapping | None = None) -> tup
     if not source.columns and (error := error_of(log.problems())) is not None:
         raise error
     return tuple(column.name for column in resolve(source.columns, used, log))
-
-
-def check_columns(protocol: Protocol, columns: Sequence[str], *, file: str) -> None:
-    """Whether a file with these columns can be judged by the protocol.
-
-    Raises:
-        ProtocolError: naming every column that is missing, and every label that lacks a threshold.
-    """
-    have = set(columns)
-    gaps = [
-        *_attribute_gaps(protocol, have),
-        *_label_gaps(protocol, have),
-        *_score_gaps(protocol, have),
-        *_other_gaps(protocol, have),
-    ]
-    if not gaps:
-        return
-    shown = ", ".join(
-        [*columns[:MAX_SHOWN], *([f"and {len(columns) - MAX_SHOWN} others"] * (len(columns) > MAX_SHOWN))]
-    )
-    raise ProtocolError(
-        "\n".join(text for _, text in gaps),
-        remedy="Add the columns to the file, name them in a mapping, or change the protocol. 'auscult protocol init "
-        f"--predictions FILE' writes one that fits. The file has: {shown[:MAX_LISTED] or 'no columns'}.",
-        file=file,
-        column=gaps[0][0] if len(gaps) == 1 else None,
-    )
-
-
-Gap = tuple[str, str]
-"""A column that is missing or of no use as it is, and why it is needed."""
-
-
-def _attribute_gaps(protocol: Protocol, columns: set[str]) -> Iterator[Gap]:
-    for item in protocol.attributes:
-        if item.column not in columns:
-            yield item.column, f"The attribute '{item.name}' reads the column '{item.column}', which is missing."
-
-
-def _label_gaps(protocol: Protocol, columns: set[str]) -> Iterator[Gap]:
-    for label in protocol.labels:
-        name = label.name
-        score, pred = f"score.{name}", f"pred.{name}"
-        if f"label.{name}" not in columns:
-            yield f"label.{name}", f"The label '{name}' needs its reference 'label.{name}', which is missing."
-        if pred in columns or (score in columns and label.threshold):
-            continue
-        if score in columns:
-            yield score, f"The label '{name}' comes with '{score}', so the protocol must give it a threshold."
-        else:
-            yield pred, f"The label '{name}' needs '{pred}' or '{score}'; both are missing."
-
-
-def _score_gaps(protocol: Protocol, columns: set[str]) -> Iterator[Gap]:
-    """Primary criteria on what is computed from scores, where there are decisions alone: they could never hold.
-
-    Exploratory ones are let through; their verdicts say what is missing.
-    """
-    from evaluation.engine.registry import SUITES, Basis
-
-    metrics = {name: info for key in protocol.suites for name, info in SUITES.get(key).metrics.items()}
-    for item in protocol.criteria:
-        if not item.primary or item.metric not in metrics or metrics[item.metric].basis is not Basis.SCORES:
-            continue
-        for name in protocol.label_names if "*" in item.labels else item.labels:
-            if f"score.{name}" not in columns and f"pred.{name}" in columns:
-                yield (
-                    f"score.{name}",
-                    f"The criterion '{item.id}' on '{item.metric}' needs 'score.{name}', which is missing.",
-                )
-
-
-def _other_gaps(protocol: Protocol, columns: set[str]) -> Iterator[Gap]:
-    if protocol.splits and "split" not in columns:
-        judged = ", ".join(protocol.splits.audited)
-        yield "split", f"The protocol judges the split {judged} only; the column 'split' is missing."
-    for name in ("text.reference", "text.generated") if protocol.reports else ():
-        if name not in columns:
-            yield name, f"The protocol compares written reports; the column '{name}' is missing."
 
 
 def check_tuning(protocol: Protocol, tuning: Path, predictions: Path, *, mapping: FileMapping | None = None) -> str:
@@ -283,20 +251,15 @@ def check_contents(protocol: Protocol, sketch: AuditSketch, *, file: str) -> Non
         ProtocolError: for an attribute that does not vary, or a label without any reference or prediction.
     """
     from evaluation.engine.suites.fairness.sketch import FairnessSketch
+    from evaluation.engine.suites.hallucination.sketch import HallucinationSketch
 
-    part = sketch.parts.get("fairness")
-    if not isinstance(part, FairnessSketch):
-        return
-    counts = part.counts
-    problems: list[Gap] = [(item.column, text) for item in protocol.attributes if (text := _flat(item, counts))]
-    for name in protocol.label_names:
-        unread = counts.cells[name, OVERALL].silent.sum(axis=0)
-        if int(unread[0]) == sketch.n_studies:
-            problems.append((f"label.{name}", f"Column label.{name}: no study has a value, in {_rows(sketch)}."))
-        elif int(unread.sum()) == sketch.n_studies:
-            told = f"Label {name}: no study with a reference has a prediction: score.{name} or pred.{name} is empty"
-            problems.append((f"score.{name}", f"{told} in {_rows(sketch)}."))
-    problems += _silent_reports(part.reports, sketch)
+    problems: list[Gap] = []
+    for part in sketch.parts.values():
+        if isinstance(part, FairnessSketch):
+            problems += _flat_attributes(protocol, part.counts)
+            problems += [*_silent_labels(protocol, part.counts, sketch), *_silent_reports(part.reports, sketch)]
+        elif isinstance(part, HallucinationSketch):
+            problems += _silent_reports(part.report, sketch)
     if problems:
         raise ProtocolError(
             "\n".join(text for _, text in problems),
@@ -306,29 +269,31 @@ def check_contents(protocol: Protocol, sketch: AuditSketch, *, file: str) -> Non
         )
 
 
-def _silent_reports(reports: ClaimsSketch, sketch: AuditSketch) -> Iterator[Gap]:
+def _flat_attributes(protocol: Protocol, counts: CountsSketch) -> list[Gap]:
+    """Attributes that do not vary."""
+    return [(item.column, text) for item in protocol.attributes if (text := _flat(item, counts))]
+
+
+def _silent_labels(protocol: Protocol, counts: CountsSketch, sketch: AuditSketch) -> Iterator[Gap]:
+    """Labels without any reference or prediction."""
+    for name in protocol.label_names:
+        unread = counts.cells[name, OVERALL].silent.sum(axis=0)
+        if int(unread[0]) == sketch.n_studies:
+            yield f"label.{name}", f"Column label.{name}: no study has a value, in {_rows(sketch)}."
+        elif int(unread.sum()) == sketch.n_studies:
+            told = f"Label {name}: no study with a reference has a prediction: score.{name} or pred.{name} is empty"
+            yield f"score.{name}", f"{told} in {_rows(sketch)}."
+
+
+def _silent_reports(reports: TallySketch, sketch: AuditSketch) -> Iterator[Gap]:
     """Columns of reports without any report."""
     if OVERALL not in reports.cells:
         return
-    totals = dict(zip(COLUMNS, reports.cells[OVERALL].totals.sum(axis=0).tolist(), strict=True))
+    totals = reports.sums(OVERALL)
     if totals["pairs"] == 0:
         yield "text.reference", f"Column text.reference: no study has a report, in {_rows(sketch)}."
     elif totals["written"] == 0:
         yield "text.generated", f"Column text.generated: the model wrote no report, in {_rows(sketch)}."
-
-
-def _blank_reports(part: object) -> Iterator[Gap]:
-    """Reports that are declared and of which there is none."""
-    from evaluation.engine.sketches.claims import COLUMNS, ClaimsSketch
-
-    reports = getattr(part, "reports", None)
-    if not isinstance(reports, ClaimsSketch) or OVERALL not in reports.cells:
-        return
-    totals = dict(zip(COLUMNS, reports.cells[OVERALL].totals.sum(axis=0).tolist(), strict=True))
-    if not totals["pairs"]:
-        yield "text.reference", "Column text.reference: no study has an expert's report."
-    elif not totals["written"]:
-        yield "text.generated", "Column text.generated: the model wrote no report for a study that an expert reported."
 
 
 def _rows(sketch: AuditSketch) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import AuscultError, CohortError, ProtocolError
+from evaluation.engine.asking import Utterances
 from evaluation.engine.grouping import factorize
 from evaluation.engine.protocol import Protocol
-from evaluation.engine.records import ShardTable
+from evaluation.engine.records import ShardTable, StudyFacts
 from evaluation.engine.registry import SUITES, Sketch
 from evaluation.engine.sketches.packing import pack, unpack
 
@@ -122,11 +123,11 @@ def audited(protocol: Protocol, table: ShardTable) -> ShardTable:
             remedy="Split by patient, not by study, and tune the thresholds again.",
             column="split",
         )
-    return _taken(table, judged)
+    return table if judged.all() else _taken(table, judged)
 
 
 def _taken(table: ShardTable, rows: npt.NDArray[np.bool_]) -> ShardTable:
-    """The chosen rows of a table."""
+    """The chosen rows of a table, and what was asked about them."""
 
     def pick(columns: dict[str, npt.NDArray[T]]) -> dict[str, npt.NDArray[T]]:
         return {name: values[rows] for name, values in columns.items()}
@@ -140,4 +141,19 @@ def _taken(table: ShardTable, rows: npt.NDArray[np.bool_]) -> ShardTable:
         decisions=pick(table.decisions),
         texts=pick(table.texts),
         splits=None if table.splits is None else table.splits[rows],
+        truncated=pick(table.truncated),
+        facts=None
+        if table.facts is None
+        else StudyFacts(prior=table.facts.prior[rows], given=pick(table.facts.given), series=pick(table.facts.series)),
+        utterances=None if table.utterances is None else _asked_about(table.utterances, rows),
+        judged_by=pick(table.judged_by),
     )
+
+
+def _asked_about(said: Utterances, rows: npt.NDArray[np.bool_]) -> Utterances:
+    """What was asked about the chosen studies, by their places among them; a partner left out becomes none."""
+    place = np.where(rows, np.cumsum(rows) - 1, -1)
+    kept = said.rows(np.flatnonzero(rows[said.asked.study]))
+    asked = kept.asked
+    partner = np.where(asked.partner >= 0, place[asked.partner], -1)
+    return replace(kept, asked=replace(asked, study=place[asked.study], partner=partner))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from core.errors import AdapterError
 from evaluation.execution import predictions as codec
 from evaluation.execution.loading import make_room, out_of_memory, release_memory
-from models_registry.adapters.base import ModelAdapter, Predictions
+from models_registry.adapters.base import Draw, ModelAdapter, Predictions, Said
 from models_registry.cohorts.schema import StudyBatch
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Batches:
@@ -48,16 +53,43 @@ class Batches:
         while start < len(batch):
             whole = start == 0 and len(batch) <= self.size
             part = batch if whole else batch.rows(start, start + self.size)
-            answer = self._tried(part, prepared if whole else None)
+            answer = self._tried(len(part), partial(self._checked, part, prepared if whole else None))
             if answer is not None:
                 found.append(answer)
                 start += len(answer.study_ids)
         return found[0] if len(found) == 1 else codec.join_batches(found)
 
-    def _tried(self, part: StudyBatch, prepared: Any) -> Predictions | None:
+    def say(self, batch: StudyBatch, questions: Sequence[str] | None, *, draw: Draw | None) -> Said:
+        """What the model says about a batch of any size, see ``adapters.base.Speaks``.
+
+        Raises:
+            AdapterError: one study alone does not fit the device, or the adapter did not answer for every study.
+        """
+        texts, cut, start = [], [], 0
+        while start < len(batch):
+            end = min(len(batch), start + self.size)
+            asked = None if questions is None else questions[start:end]
+            answer = self._tried(end - start, partial(self._spoken, batch.rows(start, end), asked, draw))
+            if answer is not None:
+                texts.append(answer.text)
+                cut.append(answer.truncated)
+                start += len(answer.text)
+        return Said(text=np.concatenate(texts), truncated=np.concatenate(cut))
+
+    def _spoken(self, part: StudyBatch, questions: Sequence[str] | None, draw: Draw | None) -> Said:
+        adapter: Any = self.adapter
+        found: Said = adapter.say(part, questions, draw=draw)
+        if not len(found.text) == len(found.truncated) == len(part):
+            raise AdapterError(
+                f"The adapter said {len(found.text)} texts about {len(part)} studies.",
+                remedy="Mend the adapter: it must give one for each study, or None.",
+            )
+        return found
+
+    def _tried(self, studies: int, run: Callable[[], T]) -> T | None:
         """The answers, or None where the part did not fit: other models were forgotten, or the size was halved."""
         try:
-            return self._checked(part, prepared)
+            return run()
         except Exception as error:
             if not out_of_memory(error):
                 raise
@@ -65,15 +97,15 @@ class Batches:
         if make_room(0, but=self.adapter):
             log.warning("a batch did not fit beside other models; trying again without them")
             return None
-        if len(part) <= 1:
+        if studies <= 1:
             raise AdapterError(
                 "The device has not enough memory for a single study.",
                 remedy="Run a worker on a device with more memory, or the model at lower precision.",
             ) from full
-        self.size = len(part) // 2
+        self.size = studies // 2
         _fitting.setdefault(self.adapter, {})[self.wanted] = self.size
         release_memory()
-        log.warning("a batch of %s studies did not fit the device; going on with %s", len(part), self.size)
+        log.warning("a batch of %s studies did not fit the device; going on with %s", studies, self.size)
         return None
 
     def _checked(self, part: StudyBatch, prepared: Any) -> Predictions:

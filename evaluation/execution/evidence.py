@@ -9,6 +9,7 @@ from core.digests import sha256_json
 from evaluation.engine.registry import SUITES
 from evaluation.execution.devices import device
 from evaluation.execution.environment import environment, full_environment
+from evaluation.execution.evidence_asking import asking_of
 from evaluation.execution.hardware import hardware
 from evaluation.models import AuditRun, Shard
 from models_registry.adapters.base import ADAPTERS
@@ -112,6 +113,7 @@ def _execution(run: AuditRun, shards: list[Shard]) -> dict[str, Any]:
         "hardware": hardware(shard.telemetry for shard in shards),
         "environment": environment(),
         "plugins": {"adapters": ADAPTERS.resolved(), "suites": SUITES.resolved()},
+        **asking_of(run.protocol.body, [shard.telemetry for shard in shards]),
     }
 
 

@@ -24,7 +24,7 @@ def hardware(telemetry: Iterable[dict[str, Any]]) -> dict[str, Any]:
         ``endpoint``: sums of the server's counts, None for a model that ran here.
     """
     own = [item for item in telemetry if item]
-    made = [(item.get("made") or item) for item in own]
+    made = [_made(item) for item in own]
     return {
         "devices": _distinct(item["device"] for item in made if item.get("device")),
         "precision": sorted({item["precision"] for item in made if item.get("precision")}),
@@ -36,6 +36,13 @@ def hardware(telemetry: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "energy": _energy(made),
         "endpoint": _endpoint(made),
     }
+
+
+def _made(item: dict[str, Any]) -> dict[str, Any]:
+    """What was measured when a share's predictions and answers were made: each may have come from the cache."""
+    made, asked = item.get("made") or item, item.get("asked") or item
+    seconds = made.get("seconds", {}) | {"ask": asked.get("seconds", {}).get("ask", 0.0)}
+    return {**made, "seconds": seconds}
 
 
 def _distinct(devices: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

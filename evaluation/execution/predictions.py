@@ -23,6 +23,7 @@ def join_batches(batches: list[Predictions]) -> Predictions:
         scores=_join([batch.scores for batch in batches]),
         decisions=_join([batch.decisions for batch in batches]),
         texts=_join([batch.texts for batch in batches]),
+        truncated=_join([batch.truncated for batch in batches]),
     )
 
 
@@ -40,6 +41,8 @@ def to_bytes(predictions: Predictions) -> bytes:
         columns[f"pred.{name}"] = pa.array(decisions, pa.int8())
     for name, texts in sorted(predictions.texts.items()):
         columns[f"text.{name}"] = pa.array(texts.tolist(), pa.string())
+    for name, truncated in sorted(predictions.truncated.items()):
+        columns[f"truncated.{name}"] = pa.array(truncated, pa.bool_())
     table = pa.table(columns)
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, table.schema) as writer:
@@ -50,18 +53,21 @@ def to_bytes(predictions: Predictions) -> bytes:
 def from_bytes(data: bytes) -> Predictions:
     """The inverse of :func:`to_bytes`."""
     table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
-    found: dict[str, dict[str, npt.NDArray[Any]]] = {"score": {}, "pred": {}, "text": {}}
+    found: dict[str, dict[str, npt.NDArray[Any]]] = {"score": {}, "pred": {}, "text": {}, "truncated": {}}
     for column in table.column_names[1:]:
         kind, name = column.split(".", 1)
         values = table[column]
         found[kind][name] = (
-            np.array(values.to_pylist(), dtype=object) if kind == "text" else values.combine_chunks().to_numpy()
+            np.array(values.to_pylist(), dtype=object)
+            if kind == "text"
+            else values.combine_chunks().to_numpy(zero_copy_only=False)
         )
     return Predictions(
         study_ids=tuple(table["study_id"].to_pylist()),
         scores=found["score"],
         decisions=found["pred"],
         texts=found["text"],
+        truncated=found["truncated"],
     )
 
 
@@ -82,4 +88,7 @@ def join_reference(reference: ReferenceTable, predictions: Predictions) -> Shard
         decisions={name: values[order] for name, values in predictions.decisions.items()},
         texts={name: values[order] for name, values in predictions.texts.items()} | reference.texts,
         splits=reference.attributes.get("split"),
+        truncated={
+            name: values[order] for name, values in predictions.truncated.items() if name not in reference.texts
+        },
     )

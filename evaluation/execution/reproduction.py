@@ -16,13 +16,16 @@ from core.digests import canonical_json
 from core.errors import ConflictError, NotFoundError
 from evaluation.engine import Protocol as Rules
 from evaluation.engine import assess
+from evaluation.engine.planning import asks, count_cohort, plan_share, predicts
 from evaluation.engine.protocol import Reproduction as Tolerances
 from evaluation.engine.runner import merge_all
+from evaluation.execution.asking import ask_share
 from evaluation.execution.devices import describe_device, determinism, device
 from evaluation.execution.environment import environment, full_environment
 from evaluation.execution.evidence import work_digest
 from evaluation.execution.loading import inference_of, load_adapter
-from evaluation.execution.shards import predict_share, sketch_share
+from evaluation.execution.shards import predict_share
+from evaluation.execution.tables import nothing, sketch_share
 from evaluation.models import AuditRun, RunStatus
 from models_registry.cohorts import open_cohort
 from models_registry.models import CohortVersion, ModelVersion
@@ -214,11 +217,19 @@ def _repeat(sealed: Sealed, tolerance: float | None, progress: Callable[[int, in
     settings = inference_of(sealed.version, dict(sealed.settings) | _precision(sealed.evidence))
     reader = open_cohort(model_store().folder_path(sealed.cohort))
     adapter = load_adapter(sealed.version, settings)
+    truth = count_cohort(rules, reader) if asks(rules) else None
     sketches, before, total = [], 0, sum(part.n_studies for part in reader.shards)
     for part in reader.shards:
         told = partial(_told, progress, before, total)
-        answers = predict_share(adapter, reader, part, batch_size=settings.batch_size, after_batch=told)
-        sketches.append(sketch_share(rules, reader, part, answers))
+        if predicts(rules):
+            answers = predict_share(adapter, reader, part, batch_size=settings.batch_size, after_batch=told)
+        else:
+            answers = nothing(reader, part)
+        said = None
+        if truth is not None:
+            plan = plan_share(rules, reader, part, truth, declared=sealed.version.config)
+            said = ask_share(adapter, reader, part, plan, batch_size=settings.batch_size)
+        sketches.append(sketch_share(rules, reader, part, answers, said))
         before += part.n_studies
     then = sealed.evidence["result"]
     found = assess(rules, merge_all(sketches), with_advice=bool(then.get("advice")))

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,17 +18,23 @@ from django.utils import timezone
 
 from core.digests import sha256_json
 from core.errors import AuscultError, TransientError
-from evaluation.engine import AuditSketch, sketch_shard
 from evaluation.engine import Protocol as Rules
+from evaluation.engine import sketch_shard
+from evaluation.engine.planning import asks, predicts
+from evaluation.engine.sketch import audited
 from evaluation.execution import predictions as codec
 from evaluation.execution import workers
 from evaluation.execution.ahead import feed
+from evaluation.execution.answers import Asker, NotCachedError, is_unbound
 from evaluation.execution.batches import Batches
 from evaluation.execution.devices import decodes_inline, describe_device, device
 from evaluation.execution.environment import environment_digest
+from evaluation.execution.evidence_asking import count_asked
+from evaluation.execution.explorer import index_share
 from evaluation.execution.heartbeat import Heartbeat
 from evaluation.execution.loading import inference_of, load_adapter
 from evaluation.execution.side_by_side import SideBySide, batches_at_once
+from evaluation.execution.tables import nothing, share_table
 from evaluation.execution.telemetry import Meter, endpoint_usage
 from evaluation.models import AuditRun, CachedPredictions, RunStatus, Shard, ShardStatus
 from evaluation.services.runs import move_run
@@ -39,6 +46,8 @@ from models_registry.services.versions import model_store
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 5
+WRITTEN = 2
+"""Form of cached predictions that hold texts: the second says which were cut off."""
 RENEW_SECONDS = 0.5
 
 
@@ -52,10 +61,6 @@ def execute_shard(shard_id: int) -> None:
     if shard is not None:
         workers.tell()
         finish_run(shard.run_id)
-
-
-class NotCachedError(Exception):
-    """A share was to be taken from the cache, and is not in it."""
 
 
 def settle_share(shard_id: int, *, cached_as: str = "") -> Shard | None:
@@ -125,21 +130,30 @@ def _work(shard: Shard, token: str, cached_as: str) -> None:
     rules = rules_of(run)
     reader = open_cohort(store.folder_path(run.cohort.digest))
     part = reader.shards[shard.index]
-    found = _predictions(shard, token, reader, part, meter, cached_as)
-    with meter.timed("sketch"):
-        sketch = store.put_bytes(sketch_share(rules, reader, part, found).to_bytes())
+    found = _predictions(shard, token, reader, part, meter, cached_as) if predicts(rules) else nothing(reader, part)
+    said = None
+    if asks(rules):
+        asker = Asker(shard=shard, reader=reader, part=part, meter=meter, cached_as=cached_as)
+        said = asker.utterances(rules, partial(_running, shard, token, meter), partial(_beating, shard, token))
+    meter.told = count_asked(rules, said)
+    with meter.timed("sketch"), _beating(shard, token) as beat:
+        # What is judged, once: sketch and index then read each pair of texts a single time.
+        table = audited(rules, share_table(rules, reader, part, found, said, told=lambda _: beat.alive()))
+        sketch = store.put_bytes(sketch_shard(rules, table).to_bytes())
+        index = index_share(rules, table)
     leases.finish(
         shard,
         token,
         status=ShardStatus.DONE,
         sketch_digest=sketch,
+        index_digest=store.put_bytes(index) if index else "",
         from_cache=meter.from_cache,
         studies_done=part.n_studies,
         finished_at=timezone.now(),
         telemetry=meter.to_dict(),
     )
     shard.from_cache = meter.from_cache
-    if not meter.from_cache:
+    if not meter.from_cache and meter.studies:
         workers.note_share(meter.studies, meter.seconds["inference"] + meter.seconds["wait"])
 
 
@@ -153,13 +167,6 @@ def rules_of(run: AuditRun) -> Rules:
 _rules: dict[str, Rules] = {}
 
 
-def sketch_share(rules: Rules, reader: CohortReader, part: ShardRef, found: Predictions) -> AuditSketch:
-    """The sketches of one share: its predictions beside the reference standard."""
-    attributes = [*rules.attribute_columns, *(["split"] if rules.splits else [])]
-    reference = reader.reference(part, attributes=attributes, texts=["reference"] if rules.reports else [])
-    return sketch_shard(rules, codec.join_reference(reference, found))
-
-
 def cache_key(run: AuditRun, cohort_shard_digest: str, *, precision: str = "") -> str:
     """Digest of everything that decides a prediction: model, adapter, share of the cohort, inference settings.
 
@@ -167,14 +174,15 @@ def cache_key(run: AuditRun, cohort_shard_digest: str, *, precision: str = "") -
         precision: That the model is run in; left out, it is what the run's setting means in this process.
     """
     known = precision or inference_of(run.version, run.settings).precision
-    return sha256_json(
-        {
-            "model": run.version.digest,
-            "adapter": run.version.adapter,
-            "shard": cohort_shard_digest,
-            "settings": run.settings | {"precision": known},
-        }
-    )
+    body = {
+        "model": run.version.digest,
+        "adapter": run.version.adapter,
+        "shard": cohort_shard_digest,
+        "settings": run.settings | {"precision": known},
+    }
+    # Texts that were kept before it was said which of them were cut off are written again.
+    writes = "text.generated" in run.version.config.get("outputs", [])
+    return sha256_json(body | ({"texts": WRITTEN} if writes else {}))
 
 
 def _predictions(
@@ -182,8 +190,7 @@ def _predictions(
 ) -> Predictions:
     """The model's predictions for a share: from the cache when this very work was done before."""
     version = shard.run.version
-    if version.config.get("details", {}).get("weights"):
-        # What answers behind an endpoint is bound by no digest: yesterday's answers say nothing of it.
+    if is_unbound(version):
         return _infer(shard, token, reader, part, inference_of(version, shard.run.settings), meter)
     precision = cached_as or inference_of(version, shard.run.settings).precision
     key, store = cache_key(shard.run, part.digest, precision=precision), model_store()
@@ -206,15 +213,36 @@ def _predictions(
 def _infer(
     shard: Shard, token: str, reader: CohortReader, part: ShardRef, inference: InferenceSettings, meter: Meter
 ) -> Predictions:
-    version, last = shard.run.version, time.monotonic()
-    with Heartbeat(partial(leases.renew, shard, token), every=settings.AUSCULT_LEASE_SECONDS / 3) as beat:
+    with _running(shard, token, meter, inference) as (adapter, told):
+        found = predict_share(adapter, reader, part, batch_size=inference.batch_size, after_batch=told, meter=meter)
+    leases.renew(shard, token, studies_done=part.n_studies)
+    return found
+
+
+def _beating(shard: Shard, token: str) -> Heartbeat:
+    """Keeps the share's lease alive while one thing takes long."""
+    return Heartbeat(partial(leases.renew, shard, token), every=settings.AUSCULT_LEASE_SECONDS / 3)
+
+
+@contextmanager
+def _running(
+    shard: Shard, token: str, meter: Meter, inference: InferenceSettings
+) -> Iterator[tuple[ModelAdapter, Callable[[int], None]]]:
+    """The model, loaded, with a lease that does not run out while it is at work.
+
+    Gives also what is to be told after each batch, with the studies that are done: it renews the lease, and raises
+    LeaseLostError when the share was cancelled or taken over.
+    """
+    last = time.monotonic()
+    version = shard.run.version
+    with _beating(shard, token) as beat:
         with meter.timed("load"):
             adapter = load_adapter(version, inference)
         leases.renew(shard, token)
         if version.config.get("runs_weights"):
             meter.begin_on(describe_device(device()), precision=inference.precision)
         meter.environment = environment_digest(model_store())
-        usage = dict(getattr(adapter, "usage", {}))
+        before = dict(getattr(adapter, "usage", {}))
 
         def told(done: int) -> None:
             nonlocal last
@@ -223,10 +251,8 @@ def _infer(
                 leases.renew(shard, token, studies_done=done, telemetry=meter.so_far())
                 last = time.monotonic()
 
-        found = predict_share(adapter, reader, part, batch_size=inference.batch_size, after_batch=told, meter=meter)
-    meter.endpoint = endpoint_usage(adapter, usage)
-    leases.renew(shard, token, studies_done=part.n_studies)
-    return found
+        yield adapter, told
+    meter.count_endpoint(endpoint_usage(adapter, before))
 
 
 def predict_share(

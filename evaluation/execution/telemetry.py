@@ -13,7 +13,7 @@ from evaluation.execution.devices import Device
 from evaluation.execution.energy import Counter, start_counter
 
 PROCESS = Path("/proc/self")
-STEPS = ("load", "decode", "wait", "inference", "sketch")
+STEPS = ("load", "decode", "wait", "inference", "ask", "sketch")
 
 
 @dataclass(kw_only=True)
@@ -22,8 +22,12 @@ class Meter:
 
     Attributes:
         seconds: Step -> seconds: ``load`` the model, ``decode`` studies (in a thread, beside the model), ``wait`` for
-            them, ``inference``, ``sketch``.
+            them, ``inference``, ``ask`` it questions, for samples and about changed studies, ``sketch``: score what
+            it said.
         studies: That the model has answered.
+        texts: That it was asked for beside its predictions; ``asked`` is what was measured when they were made, where
+            they come from the cache.
+        told: What was asked and what was not, see ``evidence_asking.count_asked``; None where nothing is asked.
         batch_size: Studies that it was given at once in the end; ``batch_size_wanted`` is what the run asked for.
         precision: That the weights were run in; empty where no weights ran here.
         endpoint: What was counted of a model behind an endpoint, see :func:`endpoint_usage`.
@@ -41,11 +45,16 @@ class Meter:
     endpoint: dict[str, Any] | None = None
     environment: str = ""
     made: dict[str, Any] | None = None
+    texts: int = 0
+    asked: dict[str, Any] | None = None
+    told: dict[str, Any] | None = None
     _started: float = field(default_factory=time.perf_counter)
     _energy: Counter | None = None
 
     def begin_on(self, device: Device, *, precision: str) -> None:
-        """From here on weights run on a device: its energy and memory are counted."""
+        """From here on weights run on a device: its energy and memory are counted. Said twice, it counts on."""
+        if self.device is not None:
+            return
         self.device, self.precision = device, precision
         self._energy = start_counter(device.name)
         forget_peak(device)
@@ -59,6 +68,17 @@ class Meter:
         finally:
             self.seconds[step] += time.perf_counter() - started
 
+    def count_endpoint(self, usage: dict[str, Any] | None) -> None:
+        """Add what an adapter counted of its endpoint, see :func:`endpoint_usage`."""
+        if self.endpoint is None or usage is None:
+            self.endpoint = usage or self.endpoint
+            return
+        both = [self.endpoint["usage"], usage["usage"]]
+        self.endpoint = {
+            "usage": {name: sum(one.get(name, 0) for one in both) for name in sorted({*both[0], *both[1]})},
+            "answered_by": sorted({*self.endpoint["answered_by"], *usage["answered_by"]}),
+        }
+
     @property
     def speed(self) -> float | None:
         """Studies per second of decoding and inference together; None before the first study."""
@@ -71,6 +91,7 @@ class Meter:
             "studies_per_second": round(self.speed, 2) if self.speed else None,
             "batch_size": self.batch_size,
             "precision": self.precision,
+            "texts": self.texts,
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,6 +111,9 @@ class Meter:
             "endpoint": self.endpoint,
             "environment": self.environment,
             "made": self.made,
+            "texts": self.texts,
+            "asked": self.asked,
+            "told": self.told,
         }
 
 

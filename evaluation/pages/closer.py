@@ -25,7 +25,8 @@ from evaluation.selectors import Measured
 if TYPE_CHECKING:
     from evaluation.charts import ChartPlan
 
-SUITE = "fairness"
+SUITES = frozenset({"fairness", "hallucination"})
+"""Suites that measure by group."""
 KINDS = {
     "calibration": "Calibration by group",
     "tradeoff": "What another threshold would bring",
@@ -35,7 +36,7 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What the reader looks at, and what there is to choose from."""
+    """What the reader looks at, and what there is to choose from. ``written``: texts are measured, not scores."""
 
     label: str
     attribute: str
@@ -44,6 +45,7 @@ class Choice:
     attributes: tuple[str, ...]
     rates: tuple[str, ...]
     intersections: tuple[str, ...]
+    written: bool = False
 
     def query(self, attribute: str) -> str:
         return urlencode({"of": self.label, "by": attribute, "rate": self.rate})
@@ -73,9 +75,9 @@ def closer_context(
 
 def _choice(request: HouseRequest, found: Sequence[Measured], lead: Verdict | None) -> Choice | None:
     """The reader's choice, else what decided the outcome; None for a run that compared no groups."""
-    from evaluation.charts.metrics import is_rate, rates_of
+    from evaluation.charts.metrics import is_rate, is_written, rates_of
 
-    grouped = [item for item in found if item.suite == SUITE and item.attribute]
+    grouped = [item for item in found if item.suite in SUITES and item.attribute]
     labels = tuple(dict.fromkeys(item.label for item in grouped))
     if not labels:
         return None
@@ -96,6 +98,7 @@ def _choice(request: HouseRequest, found: Sequence[Measured], lead: Verdict | No
         attributes=attributes,
         rates=rates,
         intersections=crossed,
+        written=any(is_written(item.metric) for item in mine),
     )
 
 
@@ -140,7 +143,8 @@ def _views(run: AuditRun, choice: Choice, measurements: Sequence[dict[str, Any]]
     from evaluation.charts import NothingToDrawError
     from evaluation.charts.drawing import by_words
 
-    wanted = [("calibration", choice.attribute), ("tradeoff", choice.attribute)]
+    scores = [] if choice.written else ["calibration", "tradeoff"]  # what is written has no scores
+    wanted = [(kind, choice.attribute) for kind in scores]
     wanted += [("heatmap", name) for name in choice.intersections]
     for kind, attribute in wanted:
         heading = f"{KINDS[kind]}: {by_words(attribute)}"

@@ -13,7 +13,7 @@ from core.errors import AdapterError, ConflictError
 from core.models import User
 from evaluation.access import check_may_request_audit, check_may_steer_run
 from evaluation.engine import Protocol as Rules
-from evaluation.engine.runner import check_columns
+from evaluation.engine.columns import check_columns
 from evaluation.models import AuditRun, Protocol, RunStatus, Shard, ShardStatus
 from models_registry.adapters.base import InferenceSettings
 from models_registry.cohorts import CohortReader, open_cohort
@@ -169,14 +169,19 @@ def _create_run(
 
 
 def _check_fit(*, version: ModelVersion, reader: CohortReader, protocol: Protocol, cohort: CohortVersion) -> None:
-    """Whether the cohort has the columns and the model the labels that the protocol judges by.
+    """Whether the cohort has the columns, and the model the labels and capabilities, that the protocol judges by.
 
     Raises:
         ProtocolError: naming everything that is missing at once.
     """
     given = [column for column in reader.manifest.columns if not column.startswith(("pred.", "score."))]
     answers = version.config.get("outputs", [])
-    check_columns(Rules.from_dict(protocol.body), [*given, *answers], file=f"{version} on {cohort.cohort.name}")
+    check_columns(
+        Rules.from_dict(protocol.body),
+        [*given, *answers],
+        file=f"{version} on {cohort.cohort.name}",
+        able=version.config.get("capabilities", []),
+    )
 
 
 @transaction.atomic

@@ -6,10 +6,18 @@ from typing import Any
 
 from django import template
 
-from core.templatetags.figures import count, estimate, rate
+from core.templatetags.figures import count, estimate, nouns, rate
 from evaluation.engine.registry import Basis, MetricKind, known_metrics
 
 register = template.Library()
+
+WRITTEN = {
+    Basis.REPORTS: "whole reports",
+    Basis.PROBES: "answers to questions",
+    Basis.SAMPLES: "texts drawn several times",
+    Basis.PERTURBED: "changed studies",
+}
+"""What a criterion on texts is applied to."""
 
 
 @register.filter
@@ -35,12 +43,20 @@ def accepts(criterion: dict[str, Any]) -> str:
 def judged_on(criterion: dict[str, Any], body: dict[str, Any]) -> str:
     """What a criterion is applied to: ``every label``, ``effusion``, ``any finding``, ``whole reports``."""
     info = known_metrics().get(criterion.get("metric", ""))
-    if info and info.basis is Basis.REPORTS:
-        return "whole reports"
+    if info and info.basis in WRITTEN:
+        return WRITTEN[info.basis]
     if info and info.composite:
         return str((body.get("underdiagnosis") or {}).get("name", ""))
     labels = criterion.get("labels") or ["*"]
     return "every label" if "*" in labels else ", ".join(str(name).replace("_", " ") for name in labels)
+
+
+@register.filter
+def counted(detail: dict[str, Any]) -> str:
+    """What a verdict was judged on: ``1,204 studies``, ``5,915 findings reported by the model``."""
+    n, info = detail.get("n"), known_metrics().get(detail.get("metric", ""))
+    what = info.counted if info else ""
+    return f"{count(n)} {what}" if what else nouns(n, "study,studies")
 
 
 @register.filter

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can, roles_of
-from core.models import Role, User
+from core.models import INSIDERS, Role, User
 from core.pages.forms import attempt, bind
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from core.pages.readers import HouseRequest, reads
@@ -169,7 +169,7 @@ def system_incidents(user: User, system: AISystem) -> Panel:
 def clocks_and_owners(user: User) -> Iterator[QueueItem]:
     """Clocks of incidents that a person owns, or that their role answers for; for chairs what nobody owns."""
     roles = roles_of(user)
-    if not roles - {Role.REGULATOR}:
+    if not roles & set(INSIDERS):
         return
     for line in selectors.running_clocks(user=user):
         if _concerns(user, line, roles):

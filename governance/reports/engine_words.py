@@ -86,6 +86,8 @@ FORMS = tuple(
             gettext_noop("not judged: below the minimum denominator of %(n)s %(what)s"),
         ),
         (rf"not judged: below (?P<n>{NUMBER}) (?P<what>.+)", gettext_noop("not judged: below %(n)s %(what)s")),
+        (r"undefined: not asked, (?P<said>.+)", gettext_noop("undefined: not asked, %(said)s")),
+        (r"it was not asked, (?P<said>.+)", gettext_noop("it was not asked, %(said)s")),
         (r"undefined: no (?P<what>.+)", gettext_noop("undefined: no %(what)s")),
         (
             rf"group (?P<group>.+?) has fewer than (?P<few>{NUMBER}) (?P<what>.+), (?P<n>{NUMBER}) are needed",

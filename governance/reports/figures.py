@@ -159,6 +159,7 @@ CHART_WORDS = (
     gettext_noop("Value (interval)"),
     gettext_noop("Value (95% interval)"),
     gettext_noop("Studies / patients"),
+    gettext_noop("n / patients"),
     gettext_noop("Measure"),
     gettext_noop("Group"),
     gettext_noop("Studies"),

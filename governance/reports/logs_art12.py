@@ -36,6 +36,8 @@ ACTS = (
     ("training", gettext_lazy("A training is ordered")),
     ("protocol", gettext_lazy("A protocol is locked or approved")),
     ("run", gettext_lazy("An audit is requested, resumed, cancelled or judged; advice is given")),
+    ("studies", gettext_lazy("The studies of an audit are listed for somebody who may read patient-level content")),
+    ("study", gettext_lazy("A study of an audit is opened: its texts, image and values are read")),
     ("review", gettext_lazy("A review is opened, decided or closed without a decision")),
     ("vote", gettext_lazy("A vote is cast")),
     ("recusal", gettext_lazy("A member takes no part in a review")),
@@ -73,7 +75,7 @@ ACTS = (
     ("grant", gettext_lazy("A regulator is given access, uses it, is refused or loses it")),
     ("link", gettext_lazy("A download link is made, used or refused")),
     ("download", gettext_lazy("A download is refused")),
-    ("role", gettext_lazy("A person is given a role")),
+    ("role", gettext_lazy("A person is given a role, or loses it")),
 )
 """Kinds of acts in the platform's ledger: the word before the dot of each act."""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_noop as _
 
+from governance.reports import terms_hallucination
+
 METRICS = (
     _("abstention difference"),
     _("accuracy"),
@@ -50,6 +52,7 @@ METRICS = (
     _("underdiagnosis difference"),
     _("underdiagnosis rate"),
     _("words per report"),
+    *terms_hallucination.METRICS,
 )
 """The title of every metric that a suite registers."""
 

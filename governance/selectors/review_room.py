@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from core.access import Permission, can, same_person
 from core.errors import AuscultError
-from core.models import Role, RoleGrant, User
+from core.models import INSIDERS, RoleGrant, User
 from evaluation.models import AuditRun, RunStatus
 from governance.access import (
     check_evidence_allows,
@@ -287,6 +287,6 @@ def decided_reviews(*, state: str = "", words: str = "") -> QuerySet[Review]:
 
 def possible_owners() -> list[User]:
     """Everyone who can see to a condition: open accounts with a role other than regulator."""
-    granted = RoleGrant.objects.exclude(role=Role.REGULATOR).values("user")
+    granted = RoleGrant.objects.filter(role__in=INSIDERS).values("user")
     rows = User.objects.filter(pk__in=granted, is_active=True, merged_into=None)
     return list(rows.order_by("first_name", "last_name", "username"))

@@ -12,7 +12,7 @@ from core import ledger
 from core.access import roles_of, same_person
 from core.digests import sha256_text
 from core.errors import RELOAD, ConflictError
-from core.models import Role, Topic, User
+from core.models import INSIDERS, Topic, User
 from core.notifications import Urgency, notify, resolve
 from core.plain_text import written
 from core.stepup import StepUp, check_stepped_up
@@ -98,7 +98,7 @@ def _checked_owner(owner: User | None) -> User:
         raise ConflictError("A condition needs an owner.", remedy="Name the person who sees to it.")
     if not owner.is_active or owner.merged_into_id is not None:
         raise ConflictError(f"The account of {owner} is closed.", remedy="Name somebody who can see to it.")
-    if not roles_of(owner) - {Role.REGULATOR}:
+    if not roles_of(owner) & set(INSIDERS):
         raise ConflictError(f"{owner} has no role here, so cannot own a condition.", remedy="Name somebody who has.")
     return owner
 

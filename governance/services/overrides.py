@@ -12,12 +12,12 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from core import ledger
+from core.case_keys import keyed_digest
 from core.digests import canonical_json, sha256_json
 from core.errors import AuscultError, ConflictError
 from core.models import User
 from governance.access_oversight import check_may_report_overrides
 from governance.models import OutputCount, Override
-from governance.services.case_keys import keyed_digest
 from governance.services.deployments import locked
 from governance.standing.coarse import CoarseError, check_coarse, check_function, check_group
 from models_registry.models import Deployment

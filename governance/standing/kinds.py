@@ -21,8 +21,14 @@ SUITES = {
 }
 """Kind of evidence that each suite besides fairness shows."""
 CALIBRATION = frozenset({"calibration_intercept", "calibration_slope", "observed_expected", "ece", "brier"})
-UNSUPPORTED = frozenset({"chair_i", "chair_s"})
-"""Metrics of findings that a written report invents."""
+UNSUPPORTED = frozenset({
+    "chair_i", "chair_s", "chair_i_lenient", "chair_s_lenient", "negation_flip", "laterality_error", "severity_error",
+    "severity_weighted_error", "number_error", "number_fabricated", "number_unit", "number_value", "number_flag",
+    "number_time", "prior_hallucination", "absent_modality_claims",
+})  # fmt: skip
+"""Metrics of what a written report says that is not so."""
+QUESTIONED = frozenset({Basis.PROBES, Basis.SAMPLES, Basis.PERTURBED})
+"""What only the checks of hallucination rest on."""
 AUDIT_KINDS = frozenset({"fairness_audit", "performance_evaluation", *SUITES.values()})
 
 
@@ -51,6 +57,7 @@ def _kinds_of_verdict(item: Mapping[str, Any]) -> set[str]:
         kinds.add("fairness_audit")
     if metric in CALIBRATION or metric.removesuffix("_difference") in CALIBRATION:
         kinds.add("calibration_report")
-    if metric.removesuffix("_difference") in UNSUPPORTED and info is not None and info.basis is Basis.REPORTS:
+    reported = metric.removesuffix("_difference") in UNSUPPORTED
+    if info is not None and (info.basis in QUESTIONED or (reported and info.basis is Basis.REPORTS)):
         kinds.add("hallucination_check")
     return kinds

@@ -68,12 +68,15 @@ class Predictions:
         scores: Label -> float64 [n] in [0, 1], NaN where there is none.
         decisions: Label -> int8 [n]: 1, 0, or -1 where there is none.
         texts: ``generated`` -> object [n]: str or None.
+        truncated: ``generated`` -> bool [n]: the text ended at the limit of tokens, not by itself. Left out where the
+            model cannot tell.
     """
 
     study_ids: tuple[str, ...]
     scores: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     decisions: dict[str, npt.NDArray[np.int8]] = field(default_factory=dict)
     texts: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    truncated: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +130,69 @@ class Answers(Protocol):
         Args:
             questions: One for each study.
         """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Words are drawn, not the likeliest taken. ``turn`` counts the draws of one study: each has a seed of its own."""
+
+    temperature: float
+    turn: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a model said about n studies: ``text`` object [n], str or None; ``truncated`` bool [n]."""
+
+    text: npt.NDArray[np.object_]
+    truncated: npt.NDArray[np.bool_]
+
+
+@runtime_checkable
+class Speaks(Protocol):
+    """A model that writes: a report of each study, or an answer to each study's question, with or without chance."""
+
+    def say(self, batch: StudyBatch, questions: Sequence[str] | None, *, draw: Draw | None = None) -> Said:
+        """One text for each study.
+
+        Args:
+            questions: One for each study; None for a report.
+            draw: None for what :meth:`predict` and :meth:`answer` would give.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Posed:
+    """What one study was asked elsewhere.
+
+    Attributes:
+        question: The words; "" for a report.
+        condition, turn: How the study was changed, and the number of the sample or paraphrase: see
+            ``evaluation.engine.asking``.
+        modality: What was made blank, noise or another's; "" where nothing was changed.
+        partner: Study whose modality was given instead; "" for none.
+    """
+
+    study_id: str
+    question: str
+    condition: str
+    turn: int = 0
+    modality: str = ""
+    partner: str = ""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A log of what a model said elsewhere: it is told what was asked, and not the study."""
+
+    def recall(self, posed: Sequence[Posed]) -> Said:
+        """What the log holds for each; None where it holds nothing."""
+        ...
+
+    def holds(self, condition: str, *, report: bool) -> bool:
+        """Whether the whole log holds any text under a condition: a report, or an answer to a question."""
         ...
 
 

@@ -28,6 +28,8 @@ FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 LONGEST_BODY = 4_000_000
 PIECE = 65_536
+_LONE = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can spell and no file can hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +249,7 @@ def _reply(body: Any, *, tries: int) -> Reply:
         raise _not_chat(f"its first choice has no text{why}")
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
     return Reply(
-        text=text,
+        text=_LONE.sub("\ufffd", text),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         finish=finish if isinstance(finish, str) else "",

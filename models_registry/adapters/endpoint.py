@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from core.digests import walk_files
 from core.errors import AdapterError
-from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, InferenceSettings, Predictions
+from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, Draw, InferenceSettings, Predictions, Said
 from models_registry.adapters.chat import HOSTS_VARIABLE, KEY_VARIABLE, ChatClient, Place, Reply, api_key
 from models_registry.adapters.wishes import FILE, NUMBER, check_keys, read_wishes, refusal
 from models_registry.cohorts.schema import StudyBatch
@@ -54,6 +54,8 @@ LIMITS = {
 }
 DEFAULTS: dict[str, Any] = {"timeout_seconds": 60, "retries": 3, "concurrency": 4, "image": False, "text_inputs": []}
 LONGEST_TEXT = 100_000
+CUT_OFF = "length"
+"""What a server says where a text ended at max_tokens."""
 UNBOUND = (
     "The weights behind the endpoint are not bound by a digest: this version's digest covers the address, the prompt "
     "and the settings. Whoever runs the server can change the model without a trace here."
@@ -121,36 +123,55 @@ class EndpointAdapter:
             TransientError: the server is busy or away, after the last retry.
             AdapterError: it refuses, or answers what is no chat completion.
         """
-        prompts = [self.wishes["prompt"]] * len(batch)
-        return Predictions(study_ids=batch.study_ids, texts={"generated": self._ask(batch, prompts)})
+        found = self.say(batch, None)
+        return Predictions(
+            study_ids=batch.study_ids, texts={"generated": found.text}, truncated={"generated": found.truncated}
+        )
 
     def answer(self, batch: StudyBatch, questions: Sequence[str]) -> npt.NDArray[np.object_]:
         """An answer to each study's question, which stands where the prompt stands in :meth:`predict`."""
-        if len(questions) != len(batch):
-            raise AdapterError(
-                f"There are {len(questions)} questions for {len(batch)} studies.", remedy="Ask one of each study."
-            )
-        return self._ask(batch, questions)
+        return self.say(batch, questions).text
 
-    def _ask(self, batch: StudyBatch, prompts: Sequence[str]) -> npt.NDArray[np.object_]:
-        found = np.full(len(batch), None, dtype=object)
+    def say(self, batch: StudyBatch, questions: Sequence[str] | None, *, draw: Draw | None = None) -> Said:
+        """A report of each study, or an answer to its question; cut off where the server stopped at its limit.
+
+        Args:
+            draw: The server is sent its temperature, and a seed of the turn's own.
+
+        Raises:
+            TransientError, AdapterError: as :meth:`predict`; not one question for each study.
+        """
+        prompts = [self.wishes["prompt"]] * len(batch) if questions is None else questions
+        if len(prompts) != len(batch):
+            raise AdapterError(
+                f"There are {len(prompts)} questions for {len(batch)} studies.", remedy="Ask one of each study."
+            )
+        generation = self.generation
+        if draw is not None:
+            seed = (int(generation["seed"]) + 1 + draw.turn) % (LIMITS["generation.seed"][1] + 1)
+            generation = generation | {"temperature": draw.temperature, "seed": seed}
+        return self._ask(batch, prompts, generation)
+
+    def _ask(self, batch: StudyBatch, prompts: Sequence[str], generation: dict[str, Any]) -> Said:
+        found, cut = np.full(len(batch), None, dtype=object), np.zeros(len(batch), dtype=np.bool_)
         rows = [row for row in range(len(batch)) if self._can_answer(batch, row)]
         stopped = threading.Event()
 
-        def one(row: int) -> str | None:
+        def one(row: int) -> Reply | None:
             if stopped.is_set():
                 return None
             try:
-                return self._complete(self._messages(batch, row, prompts[row]))
+                return self._complete(self._messages(batch, row, prompts[row]), generation)
             except BaseException:
                 stopped.set()  # the share fails: what waits need not be asked
                 raise
 
         with ThreadPoolExecutor(max_workers=self.wishes["concurrency"]) as pool:
-            for row, text in zip(rows, pool.map(one, rows), strict=True):
-                found[row] = text
+            for row, reply in zip(rows, pool.map(one, rows), strict=True):
+                if reply is not None:
+                    found[row], cut[row] = reply.text, reply.finish == CUT_OFF
         log.info("asked %s for %s studies; so far %s", self.client.place.host, len(rows), dict(self.usage))
-        return found
+        return Said(text=found, truncated=cut)
 
     def _can_answer(self, batch: StudyBatch, row: int) -> bool:
         there = {name for name in self.info.modalities if _value(batch, name, row) is not None}
@@ -167,8 +188,8 @@ class EndpointAdapter:
         system = [{"role": "system", "content": self.wishes["system"]}] if "system" in self.wishes else []
         return [*system, {"role": "user", "content": content}]
 
-    def _complete(self, messages: list[dict[str, Any]]) -> str:
-        body = {"model": self.wishes["model"], "messages": messages, "stream": False, **self.generation}
+    def _complete(self, messages: list[dict[str, Any]], generation: dict[str, Any]) -> Reply:
+        body = {"model": self.wishes["model"], "messages": messages, "stream": False, **generation}
         reply = self.client.complete(body)
         if len(reply.text) > LONGEST_TEXT:
             raise AdapterError(
@@ -177,7 +198,7 @@ class EndpointAdapter:
                 file=FILE,
             )
         self._count(reply)
-        return reply.text
+        return reply
 
     def _count(self, reply: Reply) -> None:
         counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
@@ -189,7 +210,7 @@ class EndpointAdapter:
                 prompt_tokens=reply.prompt_tokens or 0,
                 completion_tokens=reply.completion_tokens or 0,
                 uncounted=int(not counted),
-                cut_off=int(reply.finish == "length"),
+                cut_off=int(reply.finish == CUT_OFF),
                 filtered=int(reply.finish == "content_filter"),
             )
 

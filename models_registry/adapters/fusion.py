@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from core.digests import sha256_file
 from core.errors import AdapterError
-from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, InferenceSettings, Predictions
+from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, Draw, InferenceSettings, Predictions, Said
 from models_registry.adapters.checkpoint import check_safe, read_json, tensor_shapes
+from models_registry.adapters.generation import Gumbel, answers_none, seed_of, turn_of
 from models_registry.cohorts.schema import StudyBatch
 from models_registry.reference.checkpoint import BACKBONE, HEAD, HEAD_TENSORS, LORA_TENSORS, load_model
 from models_registry.reference.occlusion import embedded_kind, has_modality, hide_modalities, modality_groups
@@ -96,7 +97,7 @@ class FusionFactory:
                 remedy="Set AUSCULT_DEVICE=cpu, or run the worker where there is one.",
             )
         torch.manual_seed(settings.seed)
-        kind = FusionHead if info.labels else FusionAdapter
+        kind = FusionHead if info.labels else FusionWriter if "text.generated" in info.outputs else FusionAdapter
         return kind(
             info=info,
             model=load_model(folder).to(device),
@@ -107,7 +108,7 @@ class FusionFactory:
 
 
 class FusionAdapter:
-    """A loaded checkpoint: a backbone that embeds, and writes reports where it has a decoder."""
+    """A loaded checkpoint: a backbone that embeds."""
 
     side_by_side = True
 
@@ -129,14 +130,8 @@ class FusionAdapter:
         return self.predict_prepared(batch, self.prepare(batch))
 
     def predict_prepared(self, batch: StudyBatch, prepared: dict[str, Any]) -> Predictions:
-        """A report of each study, the most likely word at each place; nothing from a backbone without a decoder."""
-        if "text.generated" not in self.info.outputs:
-            return Predictions(study_ids=batch.study_ids)
-        with self._running():
-            written = self.model.write_reports(self._moved(prepared)).cpu().numpy()
-        texts = np.empty(len(written), object)
-        texts[:] = [self.preprocess.spell(words) for words in written]
-        return Predictions(study_ids=batch.study_ids, texts={"generated": texts})
+        """Nothing: a backbone without a decoder only embeds."""
+        return Predictions(study_ids=batch.study_ids)
 
     def embed(self, batch: StudyBatch, modality: str) -> npt.NDArray[np.float32]:
         """Each study in the latent space that all modalities share, by one modality alone: float32 [n, width].
@@ -182,6 +177,39 @@ class FusionAdapter:
         half = self.settings.precision == "bfloat16"
         with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=half):
             yield
+
+
+class FusionWriter(FusionAdapter):
+    """A loaded backbone with a decoder: writes reports, and embeds."""
+
+    def predict_prepared(self, batch: StudyBatch, prepared: dict[str, Any]) -> Predictions:
+        """A report of each study, the most likely word at each place."""
+        found = self._written(batch, prepared, None)
+        return Predictions(
+            study_ids=batch.study_ids, texts={"generated": found.text}, truncated={"generated": found.truncated}
+        )
+
+    def say(self, batch: StudyBatch, questions: Sequence[str] | None, *, draw: Draw | None = None) -> Said:
+        """A report of each study, of the likeliest words or of drawn ones.
+
+        Raises:
+            AdapterError: questions, which it does not answer.
+        """
+        if questions is not None:
+            raise answers_none()
+        return self._written(batch, self.prepare(batch), draw)
+
+    def _written(self, batch: StudyBatch, prepared: dict[str, Any], draw: Draw | None) -> Said:
+        choose = None
+        if draw is not None:
+            seeds = [seed_of(self.settings.seed, study, *turn_of(draw)) for study in batch.study_ids]
+            choose = Gumbel(seeds, temperature=draw.temperature)
+        with self._running():
+            written = self.model.write_reports(self._moved(prepared), choose=choose).cpu().numpy()
+        texts = np.empty(len(written), object)
+        texts[:] = [self.preprocess.spell(words) for words in written]
+        # The mark that ends a report leaves a place without a word.
+        return Said(text=texts, truncated=(written != 0).all(axis=1))
 
 
 class FusionHead(FusionAdapter):

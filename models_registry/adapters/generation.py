@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import AdapterError
+from models_registry.adapters.base import Draw, Said
 from models_registry.adapters.wishes import check_keys, refusal
 
 SAMPLING = ("temperature", "top_k", "top_p")
@@ -81,6 +82,10 @@ class Generation:
                 )
         return found
 
+    def drawn(self, draw: Draw | None) -> Generation:
+        """These settings, or those of a draw: its temperature, and of the rest what the model was registered with."""
+        return self if draw is None else replace(self, do_sample=True, temperature=draw.temperature)
+
     def to_dict(self) -> dict[str, Any]:
         """What is in force, for the documentation of the model."""
         left_out = () if self.do_sample else SAMPLING
@@ -108,6 +113,19 @@ def seed_of(seed: int, *parts: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def turn_of(draw: Draw | None) -> tuple[str, ...]:
+    """What a draw adds to the parts of :func:`seed_of`: each turn has a seed of its own, and none that of no draw."""
+    return () if draw is None else ("draw", str(draw.turn))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Texts of a batch; ``truncated`` says of each that no token ended it before the limit was reached."""
+
+    texts: list[str]
+    truncated: list[bool]
+
+
 class Writer:
     """Writes texts for a batch of prepared prompts."""
 
@@ -119,7 +137,7 @@ class Writer:
 
         self.model, self.tokenizer, self.generation, self.device = model, tokenizer, generation, device
         self.takes = set(inspect.signature(model.forward).parameters)
-        ends = end_tokens(model, tokenizer)
+        self.ends = ends = end_tokens(model, tokenizer)
         pad = tokenizer.pad_token_id
         self.start = start
         self.config = GenerationConfig(
@@ -134,7 +152,7 @@ class Writer:
         # What generation_config.json says of beams, sampling or lengths must not come back as a default.
         model.generation_config = self.config
 
-    def write(self, inputs: dict[str, Any], seeds: Sequence[int]) -> list[str]:
+    def write(self, inputs: dict[str, Any], seeds: Sequence[int], *, draw: Draw | None = None) -> Written:
         """One text for each row; ``seeds`` has one seed for each.
 
         Raises:
@@ -146,7 +164,7 @@ class Writer:
         given = {name: self._placed(value) for name, value in inputs.items() if name in self.takes}
         mask = given.get("attention_mask") if self.start is None else None
         width = given["input_ids"].shape[1] if self.start is None else 1
-        chooser = _Chooser(self.generation, seeds, mask)
+        chooser = _Chooser(self.generation.drawn(draw), seeds, mask)
         with torch.inference_mode():
             found = self.model.generate(
                 **given, generation_config=self.config, logits_processor=LogitsProcessorList([chooser])
@@ -156,8 +174,10 @@ class Writer:
                 "The model does not give back its prompt before its text.",
                 remedy="Only models that continue their prompt can be run by this adapter.",
             )
-        texts = self.tokenizer.batch_decode(found[:, width:], skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        words = found[:, width:]
+        texts = self.tokenizer.batch_decode(words, skip_special_tokens=True)
+        ended = torch.isin(words, torch.tensor(self.ends, device=words.device)).any(dim=1)
+        return Written(texts=[text.strip() for text in texts], truncated=(~ended).tolist())
 
     def _placed(self, value: Any) -> Any:
         import torch
@@ -167,19 +187,38 @@ class Writer:
         return value.to(self.device)
 
 
+class Gumbel:
+    """Adds a study's own noise to the logits of its next word: float [rows, words] in and out.
+
+    One generator for each study: its noise is the same whoever is beside it, and however long they write.
+    """
+
+    def __init__(self, seeds: Sequence[int], *, temperature: float = 1.0) -> None:
+        import torch
+
+        self.temperature = temperature
+        self.draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, scores: Any) -> Any:
+        import torch
+
+        words = scores.shape[1]
+        noise = torch.stack([torch.empty(words).exponential_(generator=draw).log().neg() for draw in self.draws])
+        return scores / self.temperature + noise.to(scores.device)
+
+
 class _Chooser:
     """Changes the logits of the next word so that the largest one is the choice: float [rows, words] in and out."""
 
     def __init__(self, generation: Generation, seeds: Sequence[int], mask: Any) -> None:
-        import torch
         from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
         self.generation = generation
         self.pads = None if mask is None else mask.shape[1] - mask.sum(dim=1)
         self.warpers: list[Any] = []
-        self.draws: list[Any] = []
+        self.noise: Gumbel | None = None
         if generation.do_sample:
-            self.draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+            self.noise = Gumbel(seeds)
             self.warpers.append(TemperatureLogitsWarper(float(generation.temperature)))
             if generation.top_k:
                 self.warpers.append(TopKLogitsWarper(generation.top_k))
@@ -199,12 +238,7 @@ class _Chooser:
             scores = self._penalised(input_ids, scores)
         for warper in self.warpers:
             scores = warper(input_ids, scores)
-        if not self.draws:
-            return scores
-        # One generator for each study: its noise is the same whoever is beside it, and however long they write.
-        words = scores.shape[1]
-        noise = torch.stack([torch.empty(words).exponential_(generator=draw).log().neg() for draw in self.draws])
-        return scores + noise.to(scores.device)
+        return scores if self.noise is None else self.noise(scores)
 
     def _penalised(self, input_ids: Any, scores: Any) -> Any:
         """Make words of the prompt and of the text so far less likely; padding is no word (Keskar et al., 2019)."""
@@ -241,3 +275,17 @@ def spread(texts: Sequence[str], rows: Sequence[int], size: int) -> npt.NDArray[
     for row, text in zip(rows, texts, strict=True):
         found[row] = text
     return found
+
+
+def answers_none() -> AdapterError:
+    """What a model that writes reports alone says to a question."""
+    return AdapterError(
+        "This model answers no questions.", remedy="Ask it for reports, or use a model with the capability 'answer'."
+    )
+
+
+def said(written: Written, rows: Sequence[int], size: int) -> Said:
+    """What was written at its rows; elsewhere no text, which is not cut off either."""
+    truncated = np.zeros(size, dtype=np.bool_)
+    truncated[list(rows)] = written.truncated
+    return Said(text=spread(written.texts, rows, size), truncated=truncated)

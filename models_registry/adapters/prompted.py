@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import AdapterError
-from models_registry.adapters.base import AdapterInfo, Capability, InferenceSettings, Predictions
-from models_registry.adapters.generation import Generation, Writer, check_length, seed_of, spread
+from models_registry.adapters.base import AdapterInfo, Capability, Draw, InferenceSettings, Predictions, Said
+from models_registry.adapters.generation import Generation, Writer, Written, check_length, said, seed_of, turn_of
 from models_registry.adapters.pretrained import Checkpoint, attempt, colour, load_model
 from models_registry.adapters.prompts import QUESTION, Prompts
 from models_registry.adapters.wishes import refusal
@@ -159,11 +159,10 @@ class PromptedAdapter:
         Raises:
             AdapterError: the weights gave logits that are not numbers, or a prompt is longer than the context.
         """
-        template = self.setting.prompts.report
-        rows = self.setting.prompts.ready(batch)
-        words = [self.setting.words(template, batch, row) for row in rows]
-        texts = self._write(batch, rows, words, [""] * len(rows))
-        return Predictions(study_ids=batch.study_ids, texts={"generated": texts})
+        found = self.say(batch, None)
+        return Predictions(
+            study_ids=batch.study_ids, texts={"generated": found.text}, truncated={"generated": found.truncated}
+        )
 
     def answer(self, batch: StudyBatch, questions: Sequence[str]) -> npt.NDArray[np.object_]:
         """One answer for each study and its question, object [n]: str, or None where a required modality is missing.
@@ -171,19 +170,31 @@ class PromptedAdapter:
         Raises:
             AdapterError: as :meth:`predict`; not one question for each study, or an empty one.
         """
-        if len(questions) != len(batch) or not all(question.strip() for question in questions):
-            raise AdapterError(
-                f"{len(questions)} questions were asked about {len(batch)} studies, or one of them is empty.",
-                remedy="Ask one question for each study.",
-            )
-        template = self.setting.prompts.question
-        rows = self.setting.prompts.ready(batch)
-        words = [self.setting.words(template, batch, row, questions[row]) for row in rows]
-        return self._write(batch, rows, words, [questions[row] for row in rows])
+        return self.say(batch, questions).text
 
-    def _write(self, batch: StudyBatch, rows: list[int], words: list[str], asked: list[str]) -> npt.NDArray[np.object_]:
+    def say(self, batch: StudyBatch, questions: Sequence[str] | None, *, draw: Draw | None = None) -> Said:
+        """A text for each study: a report where ``questions`` is None, else an answer to its question.
+
+        Args:
+            draw: Words are drawn with its temperature; ``top_k`` and ``top_p`` are those of the registered settings.
+
+        Raises:
+            AdapterError: as :meth:`predict` and :meth:`answer`.
+        """
+        if questions is not None:
+            _check_questions(batch, questions)
+        prompts = self.setting.prompts
+        template = prompts.report if questions is None else prompts.question
+        rows = prompts.ready(batch)
+        asked = ["" if questions is None else questions[row] for row in rows]
+        words = [self.setting.words(template, batch, row, text) for row, text in zip(rows, asked, strict=True)]
+        return said(self._write(batch, rows, words, asked, draw), rows, len(batch))
+
+    def _write(
+        self, batch: StudyBatch, rows: list[int], words: list[str], asked: list[str], draw: Draw | None
+    ) -> Written:
         if not rows:
-            return spread([], [], len(batch))
+            return Written(texts=[], truncated=[])
         pictures = [colour(batch.images[row]) for row in rows] if self.setting.prompts.image else []
         inputs = self.setting.encode([self.setting.render(text) for text in words], pictures)
         longest = int(inputs["attention_mask"].sum(dim=1).max())
@@ -193,8 +204,17 @@ class PromptedAdapter:
                 f"the model's context of {self.context}.",
                 remedy="Ask a shorter question, give smaller pictures, or allow fewer new tokens in auscult.json.",
             )
-        seeds = [seed_of(self.seed, batch.study_ids[row], text) for row, text in zip(rows, asked, strict=True)]
-        return spread(self.writer.write(inputs, seeds), rows, len(batch))
+        more = turn_of(draw)
+        seeds = [seed_of(self.seed, batch.study_ids[row], text, *more) for row, text in zip(rows, asked, strict=True)]
+        return self.writer.write(inputs, seeds, draw=draw)
+
+
+def _check_questions(batch: StudyBatch, questions: Sequence[str]) -> None:
+    if len(questions) != len(batch) or not all(question.strip() for question in questions):
+        raise AdapterError(
+            f"{len(questions)} questions were asked about {len(batch)} studies, or one of them is empty.",
+            remedy="Ask one question for each study.",
+        )
 
 
 class Parts(Protocol):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.errors import AdapterError
-from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, InferenceSettings, Predictions
+from models_registry.adapters.base import ADAPTERS, AdapterInfo, Capability, Draw, InferenceSettings, Predictions, Said
 from models_registry.adapters.checkpoint import read_json
-from models_registry.adapters.generation import Generation, Writer, check_length, seed_of, spread
+from models_registry.adapters.generation import (
+    Generation,
+    Writer,
+    Written,
+    answers_none,
+    check_length,
+    said,
+    seed_of,
+    turn_of,
+)
 from models_registry.adapters.pretrained import (
     CONFIG,
     PRECISIONS,
@@ -73,13 +83,27 @@ class VisionEncoderDecoderAdapter:
         Raises:
             AdapterError: the weights gave logits that are not numbers.
         """
+        found = self.say(batch, None)
+        return Predictions(
+            study_ids=batch.study_ids, texts={"generated": found.text}, truncated={"generated": found.truncated}
+        )
+
+    def say(self, batch: StudyBatch, questions: Sequence[str] | None, *, draw: Draw | None = None) -> Said:
+        """A text for each study, the likeliest or a drawn one.
+
+        Raises:
+            AdapterError: as :meth:`predict`; questions, which it does not answer.
+        """
+        if questions is not None:
+            raise answers_none()
         rows = [row for row, image in enumerate(batch.images) if image is not None]
-        texts: list[str] = []
+        written = Written(texts=[], truncated=[])
         if rows:
             pictures = [colour(batch.images[row]) for row in rows]
             inputs = {"pixel_values": self.processor(images=pictures, return_tensors="pt")["pixel_values"]}
-            texts = self.writer.write(inputs, [seed_of(self.seed, batch.study_ids[row]) for row in rows])
-        return Predictions(study_ids=batch.study_ids, texts={"generated": spread(texts, rows, len(batch))})
+            seeds = [seed_of(self.seed, batch.study_ids[row], *turn_of(draw)) for row in rows]
+            written = self.writer.write(inputs, seeds, draw=draw)
+        return said(written, rows, len(batch))
 
 
 ADAPTERS.register("vision_encoder_decoder")(VisionEncoderDecoderFactory())

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from models_registry.cohorts.inspection import FileKind, Inspection, inspect_cohort
     from models_registry.cohorts.mapping import Mapping, suggest_mapping
     from models_registry.cohorts.nih import NihFiles, write_nih_expert_cohort
+    from models_registry.cohorts.openi import OpeniFiles, write_openi_cohort
     from models_registry.cohorts.overlap import SharedPatients, shared_patients
     from models_registry.cohorts.partition import (
         Partition,
@@ -29,6 +30,7 @@ __all__ = [
     "Inspection",
     "Mapping",
     "NihFiles",
+    "OpeniFiles",
     "Partition",
     "PredictionTable",
     "ReferenceTable",
@@ -41,6 +43,7 @@ __all__ = [
     "shared_patients",
     "suggest_mapping",
     "write_nih_expert_cohort",
+    "write_openi_cohort",
 ]
 
 _HOMES = {
@@ -48,6 +51,7 @@ _HOMES = {
     "inspection": ("FileKind", "Inspection", "inspect_cohort"),
     "mapping": ("Mapping", "suggest_mapping"),
     "nih": ("NihFiles", "write_nih_expert_cohort"),
+    "openi": ("OpeniFiles", "write_openi_cohort"),
     "overlap": ("SharedPatients", "shared_patients"),
     "partition": ("Partition", "PredictionTable", "partition_by_patient", "read_predictions"),
     "reader": ("CohortReader", "ReferenceTable", "open_cohort"),

@@ -85,8 +85,11 @@ def _encoding(path: Path, head: bytes, declared: str | None) -> tuple[str, bool,
                 "The file is not text.", remedy="Give a CSV or Parquet file, not a workbook.", file=path.name
             )
         return ("utf-16-le" if odd > even else "utf-16-be"), True, None
-    if _first_invalid_row(path, "utf-8") is None:
-        return ("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"), False, None
+    invalid = _first_invalid_row(path, "utf-8")
+    if head.startswith(codecs.BOM_UTF8):  # the file says itself that it is UTF-8: nothing is guessed
+        return "utf-8-sig", False, invalid
+    if invalid is None:
+        return "utf-8", False, None
     return _western(path), True, None
 
 

@@ -33,7 +33,7 @@ PREVIEW_ROWS = 10
 IMAGE_ROWS = 32
 PREVIEW_CHARACTERS = 80
 REQUIRED = ("patient_id", "study_id")
-PREDICTED = frozenset({ColumnRole.SCORE, ColumnRole.PRED})
+PREDICTED = frozenset({ColumnRole.SCORE, ColumnRole.PRED, ColumnRole.TRUNCATED})
 GENERATED = "text.generated"
 
 Progress = Callable[[float, str], None]

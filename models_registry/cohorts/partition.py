@@ -28,13 +28,23 @@ from models_registry.cohorts.normalise import Normaliser, cast_covariates
 from models_registry.cohorts.problems import ProblemLog, error_of
 from models_registry.cohorts.reader import Objects, objects, signs
 from models_registry.cohorts.schema import ColumnRole, Problem, role_of
+from models_registry.cohorts.series import series_arrays
 from models_registry.cohorts.source import open_source
 from models_registry.cohorts.spool import room_on_disk
 
 PART_ROWS = 100_000
 MAX_PARTS = 512
 BUFFER_BYTES = 64 << 20
-_USED = frozenset({ColumnRole.PATIENT_ID, ColumnRole.STUDY_ID, ColumnRole.LABEL, ColumnRole.SCORE, ColumnRole.PRED})
+_USED = frozenset(
+    {
+        ColumnRole.PATIENT_ID,
+        ColumnRole.STUDY_ID,
+        ColumnRole.LABEL,
+        ColumnRole.SCORE,
+        ColumnRole.PRED,
+        ColumnRole.TRUNCATED,
+    }
+)
 _TEXTS = frozenset({"text.reference", "text.generated"})
 
 
@@ -59,8 +69,10 @@ class PredictionTable:
         labels: Label -> int8: 1, 0, or -1 where the reference standard is silent.
         scores: Label -> float64 in [0, 1], NaN where the model gave none.
         decisions: Label -> int8: 1, 0, or -1 where the model gave none.
-        texts: ``reference``, ``generated`` -> array of object: str or None.
+        texts: ``reference``, ``generated`` and whatever other text was kept -> array of object: str or None.
         splits: Value of the column ``split``, str or None; None where it was not asked for.
+        truncated: Text -> bool: it ended at the model's limit of tokens, not by itself.
+        series: Name -> array of object: float64 [t, 2] of (hours, value), or None. Only where they were kept.
     """
 
     patient_ids: Objects
@@ -71,6 +83,8 @@ class PredictionTable:
     decisions: dict[str, npt.NDArray[np.int8]]
     texts: dict[str, Objects]
     splits: Objects | None = None
+    truncated: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    series: dict[str, Objects] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.patient_ids)
@@ -80,6 +94,7 @@ def partition_by_patient(
     path: Path,
     *,
     columns: Sequence[str] = (),
+    whole: bool = False,
     spool: Path,
     mapping: Mapping | None = None,
     progress: Progress | None = None,
@@ -91,6 +106,7 @@ def partition_by_patient(
 
     Args:
         columns: Attribute and other columns that must be there, such as a protocol's attributes and labels.
+        whole: Keep every text and series of the studies as well, for checks of what a report says of them.
         spool: Folder for the parts; made if needed. The caller removes it.
 
     Raises:
@@ -107,7 +123,9 @@ def partition_by_patient(
     if (error := error_of(inspection.problems)) is not None:
         raise error
     with room_on_disk(spool):
-        parts = _write_parts(path, mapping, inspection, frozenset(columns), spool, part_of(progress, 0.5, 1.0))
+        parts = _write_parts(
+            path, mapping, inspection, frozenset(columns), spool, part_of(progress, 0.5, 1.0), whole=whole
+        )
     return Partition(
         parts=parts,
         n_studies=inspection.summary["n_studies"],
@@ -124,10 +142,12 @@ def _write_parts(
     columns: frozenset[str],
     spool: Path,
     progress: Progress | None,
+    *,
+    whole: bool,
 ) -> tuple[Path, ...]:
     log = ProblemLog(path.name)
     source = open_source(path, mapping, log)
-    plan = _used(resolve(source.columns, mapping, log), columns)
+    plan = _used(resolve(source.columns, mapping, log), columns, whole=whole)
     images = ImageFolder(path.parent)
     normaliser = Normaliser(plan, mapping=mapping, typed=source.typed, images=images, log=log)
     n_parts = min(MAX_PARTS, -(-inspection.summary["n_studies"] // PART_ROWS))
@@ -143,8 +163,9 @@ def _write_parts(
     return writer.paths
 
 
-def _used(plan: tuple[ResolvedColumn, ...], columns: frozenset[str]) -> tuple[ResolvedColumn, ...]:
-    return tuple(c for c in plan if c.role in _USED or c.name in _TEXTS or c.name in columns)
+def _used(plan: tuple[ResolvedColumn, ...], columns: frozenset[str], *, whole: bool) -> tuple[ResolvedColumn, ...]:
+    roles = _USED | ({ColumnRole.TEXT, ColumnRole.SERIES} if whole else frozenset())
+    return tuple(c for c in plan if c.role in roles or c.name in _TEXTS or c.name in columns)
 
 
 class _PartWriter:
@@ -219,7 +240,16 @@ def read_predictions(part: Path) -> PredictionTable:
         decisions={name: signs(column) for name, column in named(ColumnRole.PRED).items()},
         texts={name: objects(column) for name, column in named(ColumnRole.TEXT).items()},
         splits=objects(table.column("split")) if "split" in table.column_names else None,
+        truncated={name: signs(column) == 1 for name, column in named(ColumnRole.TRUNCATED).items()},
+        series={name: _series(column) for name, column in named(ColumnRole.SERIES).items()},
     )
+
+
+def _series(column: pa.ChunkedArray) -> Objects:
+    values = series_arrays(column.combine_chunks())
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
 
 
 def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

@@ -22,6 +22,8 @@ from models_registry.cohorts.schema import CohortManifest, ColumnRole, ShardRef,
 from models_registry.cohorts.series import series_arrays
 
 Objects = npt.NDArray[np.object_]
+NULLS_AT_ONCE = 64
+"""Studies whose column is held at once to see where it is empty: of images, as many as a model is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,51 @@ class CohortReader:
         seen = 0
         with pq.ParquetFile(path, pre_buffer=False, memory_map=False) as file:
             for batch in file.iter_batches(batch_size=batch_size, use_threads=False):
-                yield _study_batch(batch, path.name, seen)
+                yield _study_batch(batch, path.name, np.arange(seen, seen + len(batch)))
                 seen += len(batch)
+
+    def studies(
+        self, shard: ShardRef | int, rows: Sequence[int], *, columns: Sequence[str] | None = None, verify: bool = True
+    ) -> StudyBatch:
+        """Some studies of a shard with decoded images; only the row groups that they lie in are read.
+
+        Args:
+            rows: Places in the shard's order, rising, each once.
+            columns: Those of the cohort that are wanted, ``image`` or ``text.indication``; all of them when None.
+
+        Raises:
+            DigestMismatchError, CohortError: as :meth:`batches`.
+        """
+        path, wanted = self._path(shard, verify), np.asarray(rows, dtype=np.int64)
+        named = None if columns is None else list(dict.fromkeys(["patient_id", "study_id", *columns]))
+        parts: list[pa.Table] = []
+        with pq.ParquetFile(path, pre_buffer=False, memory_map=False) as file:
+            start = 0
+            for number in range(file.metadata.num_row_groups):
+                end = start + file.metadata.row_group(number).num_rows
+                here = wanted[(wanted >= start) & (wanted < end)] - start
+                if len(here):
+                    parts.append(file.read_row_group(number, columns=named, use_threads=False).take(pa.array(here)))
+                start = end
+            schema = file.schema_arrow
+        table = pa.concat_tables(parts) if parts else schema.empty_table()
+        whole = table.combine_chunks().to_batches()
+        batch = whole[0] if whole else pa.RecordBatch.from_pylist([], schema=table.schema)
+        return _study_batch(batch, path.name, wanted)
+
+    def missing(self, shard: ShardRef | int, column: str, *, verify: bool = True) -> npt.NDArray[np.bool_]:
+        """Which studies of a shard lack a column: bool [n]. Images are not decoded; raises like :meth:`table`."""
+        if column not in self.manifest.columns:
+            raise CohortError(
+                "The cohort has no such column.",
+                remedy=f"Use one of: {', '.join(self.manifest.columns)}.",
+                file=self.folder.name,
+                column=column,
+            )
+        with pq.ParquetFile(self._path(shard, verify), pre_buffer=False, memory_map=False) as file:
+            batches = file.iter_batches(batch_size=NULLS_AT_ONCE, columns=[column], use_threads=False)
+            found = [batch.column(0).is_null().to_numpy(zero_copy_only=False) for batch in batches]
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.bool_)
 
     def table(self, shard: ShardRef | int, columns: Sequence[str] | None = None, *, verify: bool = True) -> pa.Table:
         """Columns of a shard as they are stored; all but the images when ``columns`` is None.
@@ -160,7 +205,7 @@ def signs(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
     return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.int8)
 
 
-def _study_batch(batch: pa.RecordBatch, file: str, seen: int) -> StudyBatch:
+def _study_batch(batch: pa.RecordBatch, file: str, places: npt.NDArray[np.int64]) -> StudyBatch:
     texts: dict[str, list[str | None]] = {}
     series: dict[str, list[npt.NDArray[np.float64] | None]] = {}
     covariates: dict[str, list[Any]] = {}
@@ -168,7 +213,7 @@ def _study_batch(batch: pa.RecordBatch, file: str, seen: int) -> StudyBatch:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         role, short = role_of(name), name.partition(".")[2]
         if role is ColumnRole.IMAGE:
-            images = [_decoded(cell.as_py(), file, seen + i + 1) for i, cell in enumerate(column)]
+            images = [_decoded(cell.as_py(), file, int(place) + 1) for place, cell in zip(places, column, strict=True)]
         elif role is ColumnRole.TEXT:
             texts[short] = column.to_pylist()
         elif role is ColumnRole.SERIES:

@@ -22,6 +22,7 @@ class ColumnRole(StrEnum):
     LABEL = "label"
     SCORE = "score"
     PRED = "pred"
+    TRUNCATED = "truncated"
     TEXT = "text"
     IMAGE = "image"
     SERIES = "series"
@@ -33,7 +34,7 @@ def role_of(column: str) -> ColumnRole:
     if column in {"patient_id", "study_id", "study_time", "split", "image"}:
         return ColumnRole(column)
     head, dot, tail = column.partition(".")
-    if dot and tail and head in {"label", "score", "pred", "text", "series"}:
+    if dot and tail and head in {"label", "score", "pred", "truncated", "text", "series"}:
         return ColumnRole(head)
     return ColumnRole.COVARIATE
 

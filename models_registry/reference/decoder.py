@@ -5,6 +5,7 @@ This module imports torch: import it inside the function that needs it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -80,8 +81,12 @@ class ReportDecoder(nn.Module):  # type: ignore[misc]
         target = torch.where(shifted >= SAYABLE, shifted, -100)
         return target.scatter(1, ends, self.mark)
 
-    def write(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """The most likely word at each place until the mark (greedy): int64 [n, report_length], 0 after the end."""
+    def write(self, tokens: Tensor, keep: Tensor, *, choose: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """The most likely word at each place until the mark (greedy): int64 [n, report_length], 0 after the end.
+
+        Args:
+            choose: Changes the logits of the next words [n, vocabulary_size + 1] so that the largest is the choice.
+        """
         memories = [layer.cross.remember(tokens) for layer in self.layers]
         pasts: list[Memory | None] = [None] * len(self.layers)
         word = torch.full((len(tokens), 1), self.mark, device=tokens.device)
@@ -93,7 +98,8 @@ class ReportDecoder(nn.Module):  # type: ignore[misc]
                 states, pasts[number] = layer(states, memories[number], keep, pasts[number])
             logits = self._logits(states)[:, -1]
             logits[:, :SAYABLE] = -torch.inf
-            word = logits.float().argmax(dim=-1, keepdim=True)
+            logits = logits.float() if choose is None else choose(logits.float())
+            word = logits.argmax(dim=-1, keepdim=True)
             running &= word != self.mark
             written.append(word.masked_fill(~running, 0))
             if not bool(running.any()):

@@ -10,7 +10,7 @@ This module imports torch and transformers: import it inside the function that n
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -268,9 +268,9 @@ class AuscultFusionModel(PreTrainedModel):  # type: ignore[misc]
         targets = (self.config.lora or {}).get("targets", [])
         return [f"fusion.{place}.{name}" for place in range(len(self.fusion)) for name in targets]
 
-    def write_reports(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Word numbers of a report of each study, int64 [n, report_length], 0 after its end."""
-        written: Tensor = self.decoder.write(*self.fuse(self.encode(inputs), self.present(inputs)))
+    def write_reports(self, inputs: dict[str, Tensor], *, choose: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Word numbers of a report of each study, int64 [n, report_length], 0 after its end; see ``decoder.write``."""
+        written: Tensor = self.decoder.write(*self.fuse(self.encode(inputs), self.present(inputs)), choose=choose)
         return written
 
 

@@ -106,6 +106,10 @@ def check_predictions(info: AdapterInfo, batch: StudyBatch, found: Predictions) 
         assert (values.shape, values.dtype) == ((len(batch),), object)
         assert [isinstance(text, str) for text in values] == able.tolist()
         assert all(text is None for text in values[~able])
+    assert set(found.truncated) <= set(found.texts)
+    for values in found.truncated.values():
+        assert (values.shape, values.dtype) == ((len(batch),), np.bool_)
+        assert not values[~able].any()
 
 
 def check_alike(one: Predictions, other: Predictions, rows: list[int]) -> None:

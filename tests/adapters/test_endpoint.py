@@ -275,6 +275,13 @@ def test_an_answer_that_is_no_completion_is_an_error(load, server, name):
     assert len(server.bodies) == 1
 
 
+def test_half_a_character_in_an_answer_is_replaced(load, server):
+    text = "No \ud83d effusion \ud83d\ude00."
+    server.then.append(lambda handler, body: send(handler, completion(text)))
+    said = load().predict(studies(1)).texts["generated"][0]
+    assert said == "No \ufffd effusion \U0001f600.", "it could be kept in no store"
+
+
 def test_another_content_type_is_an_error(load, server):
     server.then.append(lambda handler, body: send(handler, completion("x"), kind="text/event-stream"))
     assert "text/event-stream" in fails(load())

@@ -11,8 +11,8 @@ import yaml
 
 from core.errors import AuscultError, CohortError, ProtocolError
 from evaluation.engine import Protocol, run_audit
+from evaluation.engine.columns import check_columns
 from evaluation.engine.registry import SUITES
-from evaluation.engine.runner import check_columns
 from tests.engine.bad_files import RULES, assign, frame, refused, run, write
 from tests.engine.builders import body, protocol
 
@@ -86,7 +86,11 @@ def test_reports_that_are_all_empty(folder: Path, name: str, empty: str, said: s
     texts: dict[str, Any] = {"text.reference": text, "text.generated": text} | {f"text.{empty}": None}
     criterion = {"id": "a", "metric": "report_underdiagnosis_difference", "attribute": "sex"}
     rules = body(labels=[], reports={"findings": ["*"]}, criteria=[criterion | {"direction": "at_most", "margin": 0.1}])
-    refused(run(write(frame().assign(**texts), folder / name), rules), f"column text.{empty}", said, "all 60 rows")
+    path = write(frame().assign(**texts), folder / name)
+    refused(run(path, rules), f"column text.{empty}", said, "all 60 rows")
+    with pytest.raises(ProtocolError, match=said) as caught:
+        run_audit(protocol=Protocol.from_dict(rules | {"suites": ["hallucination"]}), predictions=path)
+    assert caught.value.column == f"text.{empty}"
     refused(run(write(frame(), folder / name), rules), "'text.reference' is missing", "'text.generated' is missing")
 
 

@@ -73,3 +73,16 @@ def test_a_verdict_without_any_group_to_compare_is_drawn_without_crashing() -> N
     found = assess(read, sketch_shard(read, table(rows_of({"F": (3, 0, 3, 3)}))), cross_check=False)
     chart = charts.forest_chart([m.to_dict() for m in found.measurements], found.verdicts[0].to_dict(), theme="light")
     assert chart.title.startswith("Insufficient evidence")
+
+
+def test_what_n_counts_and_what_is_written_are_told_by_the_metric() -> None:
+    from evaluation.charts.metrics import STUDIES, counts_of, is_written
+
+    assert counts_of("chair_i") == "findings reported by the model" and counts_of("tpr") == STUDIES
+    assert [is_written(name) for name in ("chair_i", "mirage", "tpr", "ece", "support")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

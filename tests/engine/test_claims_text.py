@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import faulthandler
-import sys
-from types import FrameType
-
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import AuscultError
 from evaluation.engine.text.claims import Assertion, abstains, extract_claims, findings_of, known_findings
-from evaluation.engine.text.ontology import compile_ontology, ontology
 from synthetic.simulator import SimulatorSettings
 from synthetic.simulator.patients import draw_studies
 from synthetic.simulator.settings import FINDINGS
@@ -58,7 +51,7 @@ HELD_OUT = {
     "Negative for pneumothorax.": "pneumothorax-",
     "The lungs are free of consolidation.": "consolidation-",
     "Lungs are clear.": "consolidation- pneumonia- ...",
-    "The lungs are clear of focal infiltrate.": "opacity-",
+    "The lungs are clear of focal infiltrate.": "infiltration-",
     "Clear lungs with normal heart size.": "consolidation- cardiomegaly- ...",
     "No acute cardiopulmonary abnormality.": "pneumonia- effusion- pneumothorax- ...",
     "Costophrenic angles are sharp.": "effusion-",
@@ -72,7 +65,7 @@ HELD_OUT = {
     "The lungs are hyperinflated with flattened diaphragms.": "hyperinflation+",
     "8 mm nodule in the right upper lobe.": "nodule+",
     "No suspicious pulmonary nodules or masses.": "nodule- mass-",
-    "Spiculated mass in the left hilum, suspicious for malignancy.": "mass+",
+    "Spiculated mass in the left hilum, suspicious for malignancy.": "mass+ malignancy?",
     "Chronic interstitial fibrosis is unchanged.": "fibrosis+",
     "Right internal jugular catheter tip in the superior vena cava.": "support_device+",
     "Endotracheal tube has been removed.": "support_device-",
@@ -89,6 +82,59 @@ HELD_OUT = {
     "No free air under the diaphragm.": "free_air-",
     "Subcutaneous emphysema along the left chest wall.": "subcutaneous_emphysema+",
     "Mild pulmonary vascular congestion without overt edema.": "congestion+ edema-",
+    "Yes, there is a pleural effusion.": "effusion+",
+    "No, there is no pneumothorax.": "pneumothorax-",
+    "No, the image does not show a pneumothorax.": "pneumothorax-",
+    "I do not see any evidence of consolidation.": "consolidation-",
+    "There does not appear to be a pneumothorax.": "pneumothorax-",
+    "The patient does not have pneumonia.": "pneumonia-",
+    "The chest X-ray shows no signs of pulmonary edema.": "edema-",
+    "The image shows an enlarged heart.": "cardiomegaly+",
+    "No definite evidence of pneumothorax is seen on this study.": "pneumothorax-",
+    "The heart does not appear enlarged.": "cardiomegaly-",
+    "The cardiac silhouette is not significantly enlarged.": "cardiomegaly-",
+    "The lungs show no focal opacity.": "opacity-",
+    "Lungs are well expanded and clear.": "consolidation- pneumonia- ...",
+    "Neither lung shows consolidation.": "consolidation-",
+    "There is a small left pleural effusion without pneumothorax.": "effusion+ pneumothorax-",
+    "Right pleural effusion, moderate in size; no pneumothorax on either side.": "effusion+ pneumothorax-",
+    "Effusion is present on the right but not on the left.": "effusion+",
+    "No evidence of pneumonia or congestive heart failure.": "pneumonia- congestion-",
+    "Pneumonia has been ruled out.": "pneumonia-",
+    "No large effusion, although a small effusion may be present.": "effusion?",
+    "The previously seen pneumothorax has resolved.": "pneumothorax-",
+    "The pneumothorax has nearly resolved.": "pneumothorax+",
+    "There is no longer a pleural effusion.": "effusion-",
+    "The absence of pleural effusion is reassuring.": "effusion-",
+    "Hazy opacity at the left base, most likely atelectasis.": "opacity+ atelectasis?",
+    "Bibasilar atelectasis, and no evidence of pneumothorax or effusion.": "atelectasis+ pneumothorax- effusion-",
+    "Atelectasis is seen at the bases. No consolidation.": "atelectasis+ consolidation-",
+    "Chronic obstructive pulmonary disease without acute infiltrate.": "copd+ infiltration-",
+    "No acute infiltrate or effusion; stable cardiomegaly.": "infiltration- effusion- cardiomegaly+",
+    "Heart size is normal and the lungs are clear.": "cardiomegaly- consolidation- ...",
+    "The heart is mildly enlarged but stable, and there is no edema.": "cardiomegaly+ edema-",
+    "Minimal blunting of the costophrenic angles, possibly small effusions.": "effusion?",
+    "Central line tip in the SVC without pneumothorax.": "support_device+ pneumothorax-",
+    "Post surgical changes without pneumothorax or hemothorax.": "pneumothorax- effusion-",
+    "No pulmonary nodule, mass, or cavity.": "nodule- mass- cavity-",
+    "A calcified granuloma is present; no suspicious nodule.": "granuloma+ nodule-",
+    "Rule out pneumothorax.": "pneumothorax?",
+    "There is consolidation in the right lower lobe, which is consistent with pneumonia.": "consolidation+ pneumonia+",
+    "Opacities have increased, suggesting worsening edema rather than pneumonia.": "opacity+ edema? pneumonia-",
+    "Not enlarged heart, not clear lungs.": "cardiomegaly-",
+    "Fractures of the left fourth and fifth ribs are noted, no pneumothorax.": "fracture+ pneumothorax-",
+    "The mediastinum is widened, but the heart is of normal size.": "mediastinal_widening+ cardiomegaly-",
+    "The endotracheal tube is malpositioned in the right mainstem bronchus.": "support_device+ misplaced_device+",
+    "Emphysema without bullae; no fibrosis.": "emphysema+ bulla- fibrosis-",
+    "Pleural effusion cannot be entirely excluded, but none is seen.": "effusion?",
+    "If there is clinical concern for pneumonia, repeat imaging is advised.": "pneumonia?",
+    "Large right pneumothorax with mediastinal shift, no hemothorax.": "pneumothorax+ effusion-",
+    "No pneumothorax or effusion, mild atelectasis at the left base.": "pneumothorax- effusion- atelectasis+",
+    "Without evidence for failure or infiltrate.": "infiltration-",
+    "Hyperinflated lungs without consolidation, effusion or edema.": "hyperinflation+ consolidation- effusion- edema-",
+    "No hiatal hernia. Cardiomegaly noted.": "hernia- cardiomegaly+",
+    "The trachea is midline, there is no mass, and both costophrenic angles are sharp.": "mass- effusion-",
+    "Resolved pneumonia; residual scarring.": "pneumonia- scar+",
 }
 
 
@@ -140,6 +186,48 @@ WORKED_ON = {
     "In the appropriate clinical setting this is compatible with pneumonia.": {"pneumonia": "?"},
     "Complete collapse of the left lung.": {"atelectasis": "+"},
     "Cystic fibrosis.": {"fibrosis": None},
+    "There aren't any pleural effusions.": {"effusion": "-"},
+    "There isn't a pneumothorax.": {"pneumothorax": "-"},
+    "Pneumonia could not be excluded.": {"pneumonia": "?"},
+    "Clear lungs, no effusion, normal heart.": {"consolidation": "-", "effusion": "-", "cardiomegaly": "-"},
+    "Pneumothorax: No. Effusion: Yes. Cardiomegaly: absent.": {
+        "pneumothorax": "-",
+        "effusion": "+",
+        "cardiomegaly": "-",
+    },
+    "Evaluation for pneumothorax is limited.": {"pneumothorax": "?"},
+    "No pneumothorax or large pleural effusion.": {"pneumothorax": "-", "effusion": "-"},
+    "Lungs are without consolidation, large effusion or pneumothorax.": {"effusion": "-", "pneumothorax": "-"},
+    "No large effusion or visualized pneumothorax.": {"effusion": "-", "pneumothorax": "-"},
+    "There is no consolidation, effusion, or pneumothorax seen.": {"consolidation": "-", "pneumothorax": "-"},
+    "Probable small effusion.": {"effusion": "+"},
+    "Atelectasis and/or infiltrate at the left base.": {"atelectasis": "+", "infiltration": "+"},
+    "Borderline enlarged heart.": {"cardiomegaly": "+"},
+    "Differential diagnosis includes atelectasis, small infiltrate, scar.": {"infiltration": "?", "scar": "?"},
+    "Resolved infection; small effusions suspected.": {"pneumonia": "-", "effusion": "?"},
+    "Nodular opacity in the right upper lobe.": {"nodule": None, "nodular_opacity": "+"},
+    "Knee effusion.": {"effusion": None},
+    "The heart is not dilated, atelectasis at the bases.": {"cardiomegaly": "-", "atelectasis": "+"},
+    "Opacity from resolved pneumonia.": {"opacity": "+", "pneumonia": "-"},
+    "There is effusion and pneumothorax is not seen.": {"effusion": "+", "pneumothorax": "-"},
+    "Opacities within the bases of both lungs, of an unknown cause versus atelectasis.": {"opacity": "+"},
+    "Almost completely resolved pneumothorax.": {"pneumothorax": "+"},
+    "A 9 mm nodule, not seen on prior exams.": {"nodule": "+"},
+    "Without comparisons, this may represent pneumonia.": {"pneumonia": "?"},
+    "Malignancy must be excluded.": {"malignancy": "?"},
+    "Infection has to be ruled out.": {"pneumonia": "?"},
+    "Pneumonia was ruled out.": {"pneumonia": "-"},
+    "?LLL consolidation": {"consolidation": "?"},
+    "? small right pneumothorax. No effusion.": {"pneumothorax": "?", "effusion": "-"},
+    "Effusion ? pneumonia": {"effusion": "+", "pneumonia": "?"},
+    "No collapse or consolidation.": {"atelectasis": "-", "consolidation": "-"},
+    "Collapse of the T8 vertebral body.": {"atelectasis": None, "fracture": "+"},
+    "Fluid is seen in the right pleural space.": {"effusion": "+"},
+    "The cardiothoracic ratio is increased.": {"cardiomegaly": "+"},
+    "The pneumothorax has not recurred.": {"pneumothorax": "-"},
+    "Cavitating mass in the left apex.": {"mass": "+", "cavity": "+"},
+    "The X-ray is unremarkable.": {"effusion": "-", "pneumothorax": "-", "cardiomegaly": "-"},
+    "NG tube tip over the right lower lobe bronchus.": {"misplaced_device": "+"},
 }
 
 
@@ -200,79 +288,3 @@ def test_any_text_is_read_and_spans_stay_inside(text: str) -> None:
         assert 0 <= claim.start < claim.end <= len(text) and claim.finding in known_findings()
         assert text[claim.start : claim.end].strip() == text[claim.start : claim.end] != ""
     assert extract_claims(text) == extract_claims(text)
-
-
-def steps_of(text: str) -> int:
-    """Calls that reading a text takes, of Python and of C: its work, whatever else the machine does."""
-    steps = 0
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal steps
-        steps += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        extract_claims(text)
-    finally:
-        sys.setprofile(before)
-    return steps
-
-
-def test_the_work_of_reading_is_linear_in_the_length_of_a_report() -> None:
-    sentence = "No effusion, small nodule; indication: rule out pneumonia. The heart is of normal size, and " * 100
-    assert extract_claims(sentence) and steps_of(sentence) > 100
-    assert steps_of(sentence * 20) < 1.1 * 10 * steps_of(sentence * 2)
-
-
-@pytest.mark.parametrize(
-    "piece",
-    ["\n", " ", "a", ", small ", "indication: ", "no ", "no\n", "heart ", "lungs enlarged ", "effusion not seen ", ":",
-     "enlarged ", "no acute ", "\n- ", "may represent "],
-)  # fmt: skip
-def test_no_repeated_piece_makes_reading_hang(piece: str) -> None:
-    """An expression that goes back over what it has read would need hours here: the test's guard ends it."""
-    text = (piece * (300_000 // len(piece)))[:300_000]
-    faulthandler.dump_traceback_later(300, exit=True)
-    try:
-        claims = extract_claims(text)
-        assert all(0 <= claim.start < claim.end <= len(text) for claim in claims)
-        assert abstains(text) is abstains(text[:3000])
-        assert steps_of(text) < 1.1 * 10 * steps_of(text[: len(text) // 10])
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def test_the_ontology_is_sound() -> None:
-    words = ontology()
-    assert len(words.findings) >= 20 and words.findings == known_findings()
-    assert words.ancestors["pneumonia"] == {"opacity"} and not words.ancestors["opacity"]
-    assert "support_device" not in words.pathologies and "effusion" in words.pathologies
-    named = {name for action in words.actions.values() for name in action.names} | {n for s in words.signs for n in s}
-    assert named == set(words.findings)
-
-
-def _body() -> dict:
-    from importlib import resources
-
-    return yaml.safe_load((resources.files("evaluation.engine.text") / "ontology.yaml").read_text("utf-8"))
-
-
-def test_an_extended_ontology_reads_new_findings() -> None:
-    body = _body()
-    body["findings"]["scoliosis"] = {"title": "scoliosis", "phrases": ["scoliosis", "curvature of (the) spine"]}
-    words = compile_ontology(body)
-    assert findings_of("No scoliosis.", words) == {"scoliosis": Assertion.ABSENT} and not findings_of("No scoliosis.")
-    assert findings_of("Curvature of spine.", words)["scoliosis"] is Assertion.PRESENT
-    assert words.digest != ontology().digest
-
-
-def test_a_wrong_ontology_is_refused() -> None:
-    body = _body()
-    body["findings"]["effusion"]["parents"] = ["fluid"]
-    with pytest.raises(AuscultError, match="fluid"):
-        compile_ontology(body)
-    body = _body()
-    body["ignored"].append("pneumothorax")
-    with pytest.raises(AuscultError, match="pneumothorax"):
-        compile_ontology(body)

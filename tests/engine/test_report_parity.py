@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from evaluation.engine.assessment import assess
 from evaluation.engine.judging import judge
 from evaluation.engine.protocol import Criterion, Protocol, load_protocol
 from evaluation.engine.records import Measurement, Outcome, ShardTable, Verdict
-from evaluation.engine.sketches.claims import COLUMNS, ClaimsSketch
+from evaluation.engine.sketch import sketch_shard
 from evaluation.engine.sketches.counts import all_groupings
+from evaluation.engine.sketches.tallies import TallySketch
 from evaluation.engine.statistics.intervals import wilson, z_of
-from evaluation.engine.suites.fairness.report_groups import ReportGroups
-from evaluation.engine.suites.fairness.report_metrics import REPORT_GAPS, REPORT_METRICS, REPORT_RATES
-from evaluation.engine.suites.fairness.reports import measure_reports, report_notes, report_test
-from evaluation.engine.text.compare import COMPONENTS, compare_reports, reader
-from evaluation.engine.text.ontology import ontology
+from evaluation.engine.suites.fairness.report_metrics import FAMILY, REPORT_GAPS, REPORT_METRICS, REPORT_RATES
+from evaluation.engine.suites.fairness.reports import parity_sketch, report_notes
+from evaluation.engine.suites.tallied import measure_tallies, tally_test
+from evaluation.engine.suites.tallied.groups import TallyGroups
+from evaluation.engine.text.marking import mark_table
 from tests.engine.report_builders import CLEAR, report_protocol, report_table
 
 FINDINGS = ("effusion", "pneumothorax", "consolidation", "cardiomegaly")
@@ -67,18 +72,21 @@ def shares(rows: dict[str, np.ndarray], pick: np.ndarray) -> dict[str, float]:
     }
 
 
-def sketched(protocol: Protocol, table: ShardTable) -> ClaimsSketch:
-    return ClaimsSketch.from_table(protocol, table, all_groupings(protocol, table))
+COLUMNS = FAMILY.columns
+
+
+def sketched(protocol: Protocol, table: ShardTable) -> TallySketch:
+    return parity_sketch(protocol, table, all_groupings(protocol, table))
 
 
 def measured(protocol: Protocol, table: ShardTable) -> dict[tuple[str, str, str], Measurement]:
-    rows = measure_reports(protocol, sketched(protocol, table))
+    rows = measure_tallies(protocol, sketched(protocol, table), FAMILY, suite="fairness")
     return {(row.attribute, row.metric, row.group): row for row in rows}
 
 
 def verdict(protocol: Protocol, table: ShardTable, **changes: object) -> Verdict:
     criterion = Criterion(**{**vars(protocol.criteria[0]), **changes})
-    return judge([report_test(protocol, criterion, sketched(protocol, table))], alpha=protocol.alpha)[0]
+    return judge([tally_test(protocol, criterion, sketched(protocol, table), FAMILY)], alpha=protocol.alpha)[0]
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +114,11 @@ def test_every_share_is_that_of_brute_force(planted: tuple) -> None:
 def test_standard_errors_are_those_of_a_bootstrap_of_patients(wander: bool) -> None:
     table, rows = cohort(np.random.default_rng(8), 400, omit={"F": 0.4, "M": 0.3}, wander=wander)
     protocol = report_protocol()
-    groups = ReportGroups(protocol, "sex", sketched(protocol, table).cells["sex"])
-    read, words = reader(), ontology()
-    named = {"findings": frozenset(words.findings), "pathologies": words.pathologies}
+    cells = sketched(protocol, table).cells["sex"]
+    groups = TallyGroups(protocol, FAMILY, "sex", cells, suite="fairness", version="2")
     vectors = np.zeros((400, 2, len(COLUMNS)))
-    for owner, sex, *pair in zip(rows["owner"], rows["sex"], *table.texts.values(), strict=True):
-        tally = compare_reports(*map(read, pair), **named)
-        vectors[owner, "FM".index(sex), : len(COMPONENTS)] += list(vars(tally).values())
+    for owner, sex, pair in zip(rows["owner"], rows["sex"], mark_table(protocol, table), strict=True):
+        vectors[owner, "FM".index(sex)] += [pair.tally.get(name, 0) for name in COLUMNS]
     rng = np.random.default_rng(1)
     draws = rng.multinomial(400, np.full(400, 1 / 400), size=3000).astype(float) @ vectors.reshape(400, -1)
     drawn = draws.reshape(3000, 2, len(COLUMNS))
@@ -131,7 +137,7 @@ def test_standard_errors_are_those_of_a_bootstrap_of_patients(wander: bool) -> N
         assert contrast.high - contrast.low == pytest.approx(2 * 1.96 * expected, rel=0.12), metric
         assert np.sqrt(covariance[0, 0]) == pytest.approx(values[:, 0].std(), rel=0.08)
     lengths = at["words"][:, 0] / at["written"][:, 0]
-    mean, error, (low, high) = groups.mean_words("F")
+    mean, error, (low, high) = groups.mean_length("F")
     assert error == pytest.approx(lengths.std(), rel=0.08) and low < mean < high
 
 
@@ -244,6 +250,22 @@ def test_a_length_has_its_quartiles(planted: tuple) -> None:
     names = ("lower_quartile", "median", "upper_quartile")
     expected = np.quantile(words, [0.25, 0.5, 0.75], method="inverted_cdf")
     assert [row.detail[name] for name in names] == pytest.approx(expected)
+
+
+def test_the_numbers_are_those_that_were_published_before() -> None:
+    """Values, intervals and words of one audit as they stood before counts of reports became one family of several."""
+    body = json.loads((Path(__file__).parent / "report_parity_values.json").read_text(encoding="utf-8"))
+    table, _ = cohort(np.random.default_rng(8), 400, omit={"F": 0.4, "M": 0.3}, wander=True)
+    found = assess(report_protocol(), sketch_shard(report_protocol(), table), cross_check=False)
+    assert [item.statement for item in found.verdicts] == body["statements"]
+    assert len(found.measurements) == len(body["measurements"])
+    for row, (attribute, metric, group, *numbers, n, patients, method) in zip(
+        found.measurements, body["measurements"], strict=True
+    ):
+        assert (row.attribute, row.metric, row.group, row.n, row.patients) == (attribute, metric, group, n, patients)
+        assert row.method == method and row.suite == "fairness" and row.metric_version == "2"
+        for value, before in zip((row.value, row.low, row.high), numbers, strict=True):
+            assert (value is None) == (before is None) and (value or 0) == pytest.approx(before or 0, rel=1e-12)
 
 
 def test_notes_tell_what_was_not_compared() -> None:

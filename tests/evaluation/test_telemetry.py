@@ -205,3 +205,26 @@ def test_the_full_environment_holds_what_makes_numbers_repeatable() -> None:
     assert {"deterministic_algorithms", "cudnn_deterministic", "matmul_tf32", "float32_matmul_precision"} <= set(flags)
     assert "pythonhashseed" in full_environment()
     full_environment.cache_clear()
+
+
+def test_what_was_asked_counts_with_the_seconds_of_when_it_was_asked() -> None:
+    """Predictions of one day, answers of another, and a run that made neither."""
+    predicted, asked = Meter(), Meter()
+    predicted.seconds["inference"], asked.seconds["ask"] = 3.0, 7.0
+    own = Meter(from_cache=True, made=predicted.to_dict(), asked=asked.to_dict())
+    own.seconds["sketch"] = 0.5
+    found = hardware([own.to_dict()])
+    assert (found["seconds"]["inference"], found["seconds"]["ask"]) == (3.0, 7.0)
+    assert (found["seconds_of_this_run"]["inference"], found["seconds_of_this_run"]["ask"]) == (0.0, 0.0)
+    fresh = Meter(made=predicted.to_dict())
+    fresh.seconds["ask"] = 2.0
+    assert hardware([fresh.to_dict()])["seconds"]["ask"] == 2.0
+
+
+def test_requests_for_predictions_and_for_answers_are_one_sum() -> None:
+    meter = Meter()
+    meter.count_endpoint(None)
+    assert meter.endpoint is None
+    meter.count_endpoint({"usage": {"requests": 3}, "answered_by": ["b"]})
+    meter.count_endpoint({"usage": {"requests": 4, "cut_off": 1}, "answered_by": ["a", "b"]})
+    assert meter.endpoint == {"usage": {"cut_off": 1, "requests": 7}, "answered_by": ["a", "b"]}

@@ -13,13 +13,13 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from core.case_keys import keyed_digest
 from core.digests import sha256_bytes
 from core.errors import ConflictError
 from core.models import ApiToken, LedgerEntry
 from core.tokens import issue_token, revoke_token
 from governance.models import OutputCount, Override
 from governance.services import overrides
-from governance.services.case_keys import keyed_digest
 from governance.services.deployments import suspend_deployment
 from models_registry.models import Deployment
 from tests.governance.deployment_scene import WHY, approved, began, put

@@ -144,6 +144,11 @@ def test_an_audit_shows_only_what_its_criteria_were_judged_on() -> None:
         "performance_evaluation",
     ]
     assert kinds_of(["fairness"], [value | {"metric": "chair_i"}]) == ["hallucination_check", "performance_evaluation"]
+    for metric in ("negation_flip", "prior_hallucination_difference", "pope_f1_popular", "mirage", "entropy_auroc"):
+        assert "hallucination_check" in kinds_of(["fairness"], [value | {"metric": metric}])
+    assert kinds_of(["hallucination"], [value | {"metric": "omission"}]) == ["hallucination_check"]
+    assert kinds_of(["fairness"], [value | {"metric": "omission"}]) == ["performance_evaluation"]
+    assert kinds_of(["hallucination"], [value | {"metric": "pope_f1_popular", "value": None}]) == []
     assert kinds_of(["robustness"], [value]) == ["robustness_audit"]
     assert kinds_of(["fairness"], [value | {"metric": "calibration_slope", "value": None}]) == []
     assert kinds_of(["fairness", "drift"], []) == []

@@ -44,6 +44,8 @@ def test_text_holds_wcag_aa_on_every_ground(colours: dict[str, str]) -> None:
         assert contrast(colours["edge"], colours[ground]) >= 3, ground
     for state in STATES:
         assert contrast(colours[state], colours[f"{state}-ground"]) >= 4.5, state
+        assert contrast(colours["ink"], colours[f"{state}-ground"]) >= 4.5, state
+        assert contrast(colours[state], colours["surface"]) >= 4.5, state
     assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
     assert contrast(colours["accent"], colours["accent-ground"]) >= 4.5
 
@@ -63,7 +65,7 @@ def test_colours_are_decided_in_the_tokens_only() -> None:
     sheets = sorted((ROOT / "static" / "css").glob("*.css"))
     for sheet in (item for item in sheets if item.name not in {"tokens.css", "print.css"}):
         assert re.findall(r"#[0-9a-f]{3,8}\b|rgb\(|hsl\(", sheet.read_text()) == [], sheet.name
-    assert len(sheets) == 10
+    assert len(sheets) == 11
 
 
 def test_every_state_has_a_shape_of_its_own() -> None:

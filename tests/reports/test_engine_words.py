@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.engine.suites.fairness.rates import RATES
-from evaluation.engine.suites.fairness.report_metrics import REPORT_RATES
+from evaluation.engine.suites.hallucination.parts import FAMILIES
+from evaluation.engine.suites.hallucination.sampled import FAMILY as SAMPLED
 from governance.reports.engine_words import said
 
 ENGINE = Path(__file__).parents[2] / "evaluation" / "engine"
@@ -31,10 +32,19 @@ def fixed_reasons() -> Iterator[str]:
 def counted() -> list[str]:
     """What the engine's metrics count, as its reasons name it."""
     rates = [text for rate in RATES.values() for text in (rate.among, rate.persons)]
-    return sorted({*rates, *(text for rate in REPORT_RATES.values() for text in (rate.among, rate.persons))})
+    families = (*FAMILIES.values(), SAMPLED)
+    rules = [rule for family in families for rule in family.rules]
+    return sorted({*rates, *(text for rule in rules for text in (rule.among, rule.persons))})
 
 
-@pytest.mark.parametrize("reason", sorted(set(fixed_reasons())))
+def undefined() -> list[str]:
+    """Why the engine's derived metrics are undefined where they are."""
+    return sorted(
+        {f"undefined: {rule.undefined}" for family in (*FAMILIES.values(), SAMPLED) for rule in family.derived}
+    )
+
+
+@pytest.mark.parametrize("reason", sorted({*fixed_reasons(), *undefined()}))
 def test_every_fixed_reason_of_the_engine_is_said_in_german(reason: str) -> None:
     with translation.override("de"):
         told = said(reason)

@@ -17,8 +17,8 @@ from tests.reports.stated_scenes import LOGS, make_statements
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("core", "models_registry", "evaluation", "synthetic", "governance", "config")
 ACT = re.compile(r'"([a-z_]+)\.(?:[a-z_]+(?:ed|en|wn)|made|cast|carried_over)"')
-COLUMNS = {"auscult", "text"}
-"""Names in files of cohorts that look like acts."""
+COLUMNS = {"auscult", "text", "truncated"}
+"""Names in files of cohorts and predictions that look like acts."""
 
 
 def draft(scene: dict[str, dict[str, Any]] | None = None) -> Draft:

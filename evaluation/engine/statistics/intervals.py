@@ -60,7 +60,13 @@ def logit_interval(share: float, variance: float, t: float) -> Interval:
     return min(low, share), max(high, share)
 
 
-def difference(first: float, second: float, limits: tuple[Interval, Interval], correlation: float = 0.0) -> Interval:
+def difference(
+    first: float,
+    second: float,
+    limits: tuple[Interval, Interval],
+    correlation: float = 0.0,
+    bounds: Interval = (-1.0, 1.0),
+) -> Interval:
     """Interval of ``first - second`` from the limits of each: the method of variance estimates recovery.
 
     ``d - sqrt((p1-l1)^2 - 2r(p1-l1)(u2-p2) + (u2-p2)^2)`` below, likewise above. With Wilson limits and ``r = 0`` it
@@ -69,6 +75,7 @@ def difference(first: float, second: float, limits: tuple[Interval, Interval], c
     Args:
         limits: Intervals of the two, at one confidence level.
         correlation: Correlation of the two estimates, from patients that are in both groups.
+        bounds: Between which the difference must lie: those of two proportions, unless told otherwise.
 
     Source: Newcombe (1998), Statistics in Medicine 17:873; Zou and Donner (2008), Statistics in Medicine 27:1693.
     """
@@ -76,7 +83,7 @@ def difference(first: float, second: float, limits: tuple[Interval, Interval], c
     value = first - second
     down = _pythagoras(first - low1, high2 - second, correlation)
     up = _pythagoras(high1 - first, second - low2, correlation)
-    return max(-1.0, value - down), min(1.0, value + up)
+    return max(bounds[0], value - down), min(bounds[1], value + up)
 
 
 def ratio(first: float, second: float, limits: tuple[Interval, Interval], correlation: float = 0.0) -> Interval:

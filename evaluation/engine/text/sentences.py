@@ -1,217 +1,120 @@
-"""Reads the phrases of a folded report in order and decides what each finding is said to be."""
+"""Cuts a report into the sentences that are read: parts, headings, line breaks. Offsets are of the text as given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import IntEnum
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from evaluation.engine.text.ontology import Action, Kind, Ontology
+from evaluation.engine.text.ontology import LINE_END, Ontology
+from evaluation.engine.text.records import Section
 
-NEAR = 40
-"""Characters within which a predicate still finds a subject behind it: "blunting of the left costophrenic angle"."""
+LONGEST = 1000
+"""Characters of a sentence at most; a longer run is cut at white space, so that no text takes more than linear time."""
 
-PRESENT, UNCERTAIN, ABSENT = "present", "uncertain", "absent"
+_PLAIN = str.maketrans({**dict.fromkeys("-_\xa0–—‑\t\r<>*#|", " "), "\N{RIGHT SINGLE QUOTATION MARK}": "'"})
+# A line break that ends a sentence. Repetitions are bounded throughout, so that no text takes more than linear time.
+_BREAK = re.compile(r"(?<![,\s])\n(?=\s{0,20}(?:[-*\N{BULLET}]|\d{1,3}[.)]\s|[A-Z])|[ \t\r]{0,20}\n)")
+_BREAK_OF_CAPITALS = re.compile(r"(?<![,\s])\n(?=\s{0,20}(?:[-*\N{BULLET}]|\d{1,3}[.)]\s)|[ \t\r]{0,20}\n)")
+# "?" before a word puts it in doubt: "? pneumonia".
+_END = re.compile(
+    rf"(?:(?<!\bvs)[.!]|(?<=[^\s{LINE_END}])\?)(?=[\s\"')]|$|{LINE_END})|(?<=[a-z]{{3}})\.(?=[a-z]{{2}})|[;{LINE_END}]"
+)
+# A mark of a web page: it is no word. One that begins or ends a block ends a sentence.
+_MARK = re.compile(r"<\s{0,3}/?([A-Za-z][A-Za-z0-9]{0,20})\b[^<>]{0,200}>")
+_BLOCKS = frozenset({"p", "br", "div", "li", "ul", "ol", "tr", "td", "th", "table", "script", "style", "section"})
+_WORD = re.compile(r"\S+")
+_LETTER = re.compile(r"[^\W\d_]")
 
 
-class Mode(IntEnum):
-    """The cue that reaches the next finding."""
-
-    NONE = 0
-    ABSENT = 1
-    UNCERTAIN = 2
-    HISTORICAL = 3
-
-
-_SAYS = {Mode.NONE: PRESENT, Mode.ABSENT: ABSENT, Mode.UNCERTAIN: UNCERTAIN}
-
-
-class Mention:
-    """A finding where it stands, with what is said of it so far: ``says`` changes while the sentence is read.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sentence:
+    """Characters ``start`` up to ``end`` of a text.
 
     Attributes:
-        governed: A verb stood before it ("there is an effusion"), so a cue behind it may belong to another finding.
+        words: In lower case, hyphens as spaces, single spaces: the key under which it is read once.
+        section: The part of the report that it stands in.
     """
 
-    __slots__ = ("end", "finding", "governed", "says", "sentence", "start")
+    start: int
+    end: int
+    words: str
+    section: Section
 
-    def __init__(self, *, finding: str, says: str, start: int, end: int, sentence: int, governed: bool) -> None:
-        self.finding = finding
-        self.says = says
-        self.start = start
-        self.end = end
-        self.sentence = sentence
-        self.governed = governed
-
-
-class _Predicate:
-    """What is said of a subject that is still to be settled."""
-
-    __slots__ = ("action", "end", "mode", "start")
-
-    def __init__(self, *, action: Action, start: int, end: int, mode: Mode) -> None:
-        self.action = action
-        self.start = start
-        self.end = end
-        self.mode = mode
+    def place(self, start: int, end: int, folded: str) -> tuple[int, int]:
+        """Characters of the text that characters of ``words`` stand for."""
+        if self.end - self.start == len(self.words):
+            return self.start + start, self.start + end
+        ours, theirs = [0], []
+        for match in _WORD.finditer(folded, self.start, self.end):
+            theirs.append(match.start())
+            ours.append(ours[-1] + len(match.group()) + 1)
+        first, last = bisect_right(ours, start) - 1, bisect_right(ours, end - 1) - 1
+        return theirs[first] + start - ours[first], theirs[last] + end - ours[last]
 
 
-def read_sentences(folded: str, words: Ontology) -> list[Mention]:
-    """Mentions of a folded text, in the order of the text."""
-    reader = _Reader(words)
-    actions, handlers = words.actions, reader.handlers
-    for match in words.pattern.finditer(folded):
-        text = match.group()
-        action = actions.get(text) or actions.get(" ".join(text.split())) or _PUNCTUATION[len(text) == 1]
-        if action.kind is Kind.IGNORED:
-            continue
-        reader.settle(action, match.start())
-        handlers[action.kind](action, match.start(), match.end())
-    reader.settle(_PUNCTUATION[True], len(folded))
-    return sorted(reader.mentions, key=lambda item: item.start)
+def fold(text: str) -> str:
+    """The text in lower case with hyphens and marks as spaces and line ends marked; every character keeps its place."""
+    breaks = _BREAK_OF_CAPITALS if text.isupper() else _BREAK
+    marked = _MARK.sub(_unmarked, text) if "<" in text else text
+    marked = breaks.sub(LINE_END, marked) if "\n" in marked else marked
+    lower = marked.lower()
+    if len(lower) != len(marked):
+        lower = "".join(char.lower() if len(char.lower()) == 1 else char for char in marked)
+    return lower.translate(_PLAIN)
 
 
-_PUNCTUATION = (Action(kind=Kind.CONTINUE), Action(kind=Kind.END))
+def _unmarked(mark: re.Match[str]) -> str:
+    first = LINE_END if mark[1].lower() in _BLOCKS else " "
+    return first + " " * (len(mark[0]) - 1)
 
 
-class _Reader:
-    """The state of one sentence. Each method is what one kind of phrase does to it."""
+def sentences_of(folded: str, words: Ontology) -> Iterator[Sentence]:
+    """The sentences that are read, in order. Those without a letter are left out."""
+    for section, start, end in _parts(folded, words):
+        for first, last in _cut(folded, start, end):
+            piece = " ".join(folded[first:last].split())
+            if piece and _LETTER.search(piece):
+                first += len(folded[first:last]) - len(folded[first:last].lstrip())
+                last = first + len(folded[first:last].rstrip())
+                yield Sentence(start=first, end=last, words=piece, section=section)
 
-    def __init__(self, words: Ontology) -> None:
-        self.signs = words.signs
-        self.mentions: list[Mention] = []
-        self.sentence = 0
-        self.handlers: dict[Kind, Callable[[Action, int, int], None]] = {
-            Kind.END: self.end,
-            Kind.FINDING: self.finding,
-            Kind.SUBJECT: self.subject,
-            Kind.PREDICATE: self.predicate,
-            Kind.STATEMENT: self.statement,
-            Kind.ABSENT_BEFORE: lambda *_: self.start(Mode.ABSENT),
-            Kind.ABSENT_AFTER: lambda *_: self.look_back(ABSENT),
-            Kind.ABSENT_EITHER: lambda *_: self.look_back(ABSENT) if self.open else self.start(Mode.ABSENT),
-            Kind.UNCERTAIN_BEFORE: lambda *_: self.doubt(),
-            Kind.UNCERTAIN_AFTER: lambda *_: self.look_back(UNCERTAIN),
-            Kind.BETWEEN: lambda *_: self.between(),
-            Kind.HISTORICAL: lambda *_: self.start(Mode.HISTORICAL),
-            Kind.PSEUDO: lambda *_: self.start(Mode.NONE),
-            Kind.STOP: lambda *_: self.stop(),
-            Kind.VERB: lambda *_: self.verb(),
-            Kind.CONTINUE: lambda *_: self.release(),
-        }
-        self._clear()
 
-    def _clear(self) -> None:
-        self.mode, self.used, self.after_verb = Mode.NONE, False, False
-        self.open: list[Mention] = []
-        self.subjects: frozenset[int] = frozenset()
-        self.closed = False
-        self.pending: _Predicate | None = None
+def _parts(folded: str, words: Ontology) -> Iterator[tuple[Section, int, int]]:
+    """Runs of the text with the section they stand in; what follows a heading that is skipped is left out.
 
-    def end(self, _action: Action, _start: int, _end: int) -> None:
-        self._clear()
-        self.sentence += 1
-
-    def start(self, mode: Mode) -> None:
-        """A cue that reaches forwards; ``used`` tells whether a finding stood in its reach already."""
-        self.mode, self.used = mode, False
-
-    def doubt(self) -> None:
-        """Doubt within a negation stays a negation: "no opacity suspicious for pneumonia"."""
-        if self.mode is not Mode.ABSENT and self.mode is not Mode.HISTORICAL:
-            self.start(Mode.UNCERTAIN)
-
-    def between(self) -> None:
-        """ "Atelectasis versus pneumonia": both are uncertain."""
-        if self.open and self.open[-1].says == PRESENT:
-            self.open[-1].says = UNCERTAIN
-        self.doubt()
-
-    def release(self) -> None:
-        """Ends the reach of a cue that has reached something."""
-        if self.used:
-            self.start(Mode.NONE)
-
-    def stop(self) -> None:
-        self.start(Mode.NONE)
-        self.open = []
-
-    def verb(self) -> None:
-        """A verb ends the reach of a cue, unless it stands between the cue and the finding: "not shown to be"."""
-        self.release()
-        self.after_verb = True
-
-    def look_back(self, says: str) -> None:
-        """A cue behind the findings: of those since the last verb, or of the last one."""
-        free = [item for item in self.open if not item.governed] or self.open[-1:]
-        for item in free:
-            if says == ABSENT or item.says == PRESENT:
-                item.says = says
-        self.open = free[-1:]
-
-    def finding(self, action: Action, start: int, end: int) -> None:
-        governed = self.after_verb
-        if governed:
-            self.open, self.after_verb = [], False
-        self.used = True
-        if self.mode is not Mode.HISTORICAL:
-            for name in action.names:
-                self._mention(name, _SAYS[self.mode], start, end, governed)
-
-    def statement(self, action: Action, start: int, end: int) -> None:
-        if action.negated == (self.mode is Mode.ABSENT) and self.mode in (Mode.ABSENT, Mode.NONE):
-            for name in action.names:
-                self._mention(name, ABSENT, start, end, True)
-        self.used = True
-
-    def subject(self, action: Action, _start: int, _end: int) -> None:
-        if self.closed:
-            self.subjects, self.closed = frozenset(), False
-        self.subjects |= action.signs
-
-    def predicate(self, action: Action, start: int, end: int) -> None:
-        self.pending = _Predicate(action=action, start=start, end=end, mode=self.mode)
-        self.used = True
-
-    def settle(self, action: Action, start: int) -> None:
-        """Give the waiting predicate its subject, now that the next phrase is known.
-
-        A subject right behind it ("normal heart size") comes first, then subjects before it, then one that follows
-        within a few words.
-        """
-        waiting = self.pending
-        if waiting is None:
-            return
-        behind = action.signs if action.kind is Kind.SUBJECT else frozenset()
-        near = behind & waiting.action.says.keys() if start - waiting.end <= NEAR else frozenset()
-        before = self.subjects & waiting.action.says.keys()
-        if near and start - waiting.end <= 1:
-            signs = near
-        elif before:
-            signs = before
-            self.closed = True
-        elif near:
-            signs = near
+    A skipped part reaches to the next heading; where none follows, to the end of its sentence or line.
+    """
+    headings = list(words.heading.finditer(folded)) if ":" in folded else []
+    section, done = Section.BODY, 0
+    for place, heading in enumerate(headings):
+        yield section, done, heading.start()
+        done = heading.end()
+        kind = words.headings[" ".join(heading["name"].split())]
+        if kind != "skipped":
+            section = Section(kind)
+        elif place + 1 < len(headings):
+            done = headings[place + 1].start()
         else:
-            if action.kind is not Kind.SUBJECT:
-                self.pending = waiting if action.kind is not Kind.END else None
-            return
-        self.pending = None
-        self._speak(waiting, signs)
+            stop = _END.search(folded, heading.end())
+            done = len(folded) if stop is None else stop.end()
+            section = Section.BODY
+    yield section, done, len(folded)
 
-    def _speak(self, waiting: _Predicate, signs: frozenset[int]) -> None:
-        """Mentions of what a predicate says of the findings of its signs."""
-        for sign in sorted(signs):
-            said = waiting.action.says[sign]
-            if waiting.mode is Mode.HISTORICAL or (waiting.mode is Mode.ABSENT and said != PRESENT):
-                continue  # "not normal" says that something is wrong, not what
-            if waiting.mode is Mode.ABSENT:
-                said = ABSENT
-            elif waiting.mode is Mode.UNCERTAIN:
-                said = UNCERTAIN
-            for name in self.signs[sign]:
-                self._mention(name, said, waiting.start, waiting.end, True)
 
-    def _mention(self, finding: str, says: str, start: int, end: int, governed: bool) -> None:
-        item = Mention(finding=finding, says=says, start=start, end=end, sentence=self.sentence, governed=governed)
-        self.mentions.append(item)
-        self.open.append(item)
+def _cut(folded: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    for stop in _END.finditer(folded, start, end):
+        yield from _short(folded, start, stop.start())
+        start = stop.end()
+    yield from _short(folded, start, end)
+
+
+def _short(folded: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while end - start > LONGEST:
+        space = folded.rfind(" ", start + 1, start + LONGEST)
+        cut = space if space > 0 else start + LONGEST
+        yield start, cut
+        start = cut
+    if start < end:
+        yield start, end

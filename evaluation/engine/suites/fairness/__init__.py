@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from evaluation.engine.gaps import VERSION
+from evaluation.engine.group_notes import group_notes, shown_count
 from evaluation.engine.judging import Contrast, CriterionTest, Region, Shortfall
 from evaluation.engine.protocol import Criterion, Protocol
-from evaluation.engine.records import UNKNOWN, Advice, Measurement, ShardTable, Verdict
+from evaluation.engine.records import Advice, Measurement, ShardTable, Verdict
 from evaluation.engine.registry import SUITES, Basis, MetricInfo, MetricKind, SuiteFindings
-from evaluation.engine.sketches.claims import ClaimsSketch
 from evaluation.engine.sketches.counts import OVERALL
+from evaluation.engine.sketches.tallies import TallySketch
 from evaluation.engine.statistics.threads import in_threads
 from evaluation.engine.suites.fairness.cross_check import compare_with_fairlearn
 from evaluation.engine.suites.fairness.groups import LabelGroups
@@ -24,12 +26,13 @@ from evaluation.engine.suites.fairness.measure import measure_gaps, measure_grou
 from evaluation.engine.suites.fairness.measure_scores import measure_scores
 from evaluation.engine.suites.fairness.metrics import METRICS
 from evaluation.engine.suites.fairness.rates import COMPOSITE_METRICS, GAPS
-from evaluation.engine.suites.fairness.report_metrics import REPORT_METRICS
-from evaluation.engine.suites.fairness.reports import measure_reports, report_notes, report_test
+from evaluation.engine.suites.fairness.report_metrics import FAMILY, REPORT_METRICS
+from evaluation.engine.suites.fairness.reports import compares_reports, report_notes
 from evaluation.engine.suites.fairness.score_metrics import SCORE_GAPS
 from evaluation.engine.suites.fairness.scored import ScoredGroups
 from evaluation.engine.suites.fairness.sketch import FairnessSketch
 from evaluation.engine.suites.fairness.wording import plain, wording_of
+from evaluation.engine.suites.tallied import measure_tallies, tally_test, with_beside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,8 @@ class FairnessSuite:
         parts = _parts(protocol, sketch)
         checked = [partial(compare_with_fairlearn, list(parts.counts.values()))] if cross_check and parts.counts else []
         measured, checks = _at_once(_works(parts), checked)
-        found = [*(item for part in measured for item in part), *measure_reports(protocol, sketch.reports)]
+        reports = measure_tallies(protocol, sketch.reports, FAMILY, suite="fairness", version=VERSION)
+        found = [*(item for part in measured for item in part), *reports]
         wanted = _wanted(protocol)
         measurements = [item for item in found if not protocol.metrics or item.metric in wanted]
         return SuiteFindings(
@@ -91,7 +95,7 @@ def _parts(protocol: Protocol, sketch: FairnessSketch) -> _Parts:
 def _wanted(protocol: Protocol) -> set[str]:
     """Metrics to tell where the protocol names some: those of its criteria too, and omission wherever CHAIR is."""
     named = {*protocol.metrics, *(item.metric for item in protocol.criteria), "support"}
-    return named | {"omission"} if any(name.startswith("chair_") for name in named) else named
+    return with_beside(FAMILY, named)
 
 
 def _works(parts: _Parts) -> list[Callable[[], list[Measurement]]]:
@@ -130,12 +134,13 @@ def _labels(protocol: Protocol) -> tuple[str, ...]:
     return (*protocol.label_names, under.name) if under else protocol.label_names
 
 
-def _tests(protocol: Protocol, parts: _Parts, reports: ClaimsSketch) -> Iterator[CriterionTest]:
+def _tests(protocol: Protocol, parts: _Parts, reports: TallySketch) -> Iterator[CriterionTest]:
     for criterion in protocol.criteria:
         if criterion.metric not in METRICS:
             continue
         if criterion.metric in REPORT_METRICS:
-            yield report_test(protocol, criterion, reports)
+            if compares_reports(protocol):
+                yield tally_test(protocol, criterion, reports, FAMILY)
             continue
         for label in _labels_of(protocol, criterion):
             yield _test(protocol, criterion, label, parts)
@@ -182,31 +187,11 @@ def _evidence(criterion: Criterion, label: str, parts: _Parts) -> tuple[tuple[Co
 
 def _notes(protocol: Protocol, whole: FairnessSketch) -> Iterator[str]:
     """Facts about the data that a reader of the verdicts must know."""
-    cell, sketch = protocol.minimum_cell, whole.counts
-    everyone = int(sketch.tallies[OVERALL].sizes.sum(axis=0)[0])
-    if protocol.splits:
-        yield f"Judged are the {everyone:,} studies of the split {', '.join(protocol.splits.audited)}, and no others."
-    for by in protocol.groupings:
-        tally, name = sketch.tallies[by], plain(by)
-        if UNKNOWN in tally.groups:
-            studies, patients = (int(size) for size in tally.sizes[tally.groups.index(UNKNOWN)])
-            count = f"Fewer than {cell}" if patients < cell else f"{studies:,} ({studies / everyone:.1%})"
-            yield f"{count} of {everyone:,} studies have no known {name}; they are shown as Unknown and not judged."
-        if tally.implausible:
-            bad = f"{_count(tally.implausible, cell)} of {everyone:,}"
-            yield f"Studies with an impossible or unreadable value of {name}: {bad}; they count as Unknown."
-        if tally.spanning:
-            spanning = _count(tally.spanning, cell)
-            yield f"Patients with studies in several groups of {name}: {spanning}; each counts as one patient."
-        if len([group for group in tally.groups if group != UNKNOWN]) < 2:
-            yield f"There are not two groups of {name}, so nothing can be compared by it."
+    sketch = whole.counts
+    yield from group_notes(protocol, sketch.tallies)
     for label in _labels(protocol):
         silent = sketch.cells[label, OVERALL].silent.sum(axis=0)
         for count, what in zip(silent, ("no reference", "no prediction"), strict=True):
             if count:
-                yield f"{_count(int(count), cell)} studies have {what} for {plain(label)} and are not counted for it."
-
-
-def _count(number: int, cell: int) -> str:
-    """A count as it may leave the platform."""
-    return f"{number:,}" if number >= cell else f"fewer than {cell}"
+                told = f"{shown_count(int(count), protocol.minimum_cell)} studies have {what} for {plain(label)}"
+                yield f"{told} and are not counted for it."

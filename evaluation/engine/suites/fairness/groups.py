@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.engine.grouped import Grouped
 from evaluation.engine.judging import Contrast, Shortfall
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.sketches.counts import CELLS, Cells
@@ -16,7 +17,6 @@ from evaluation.engine.statistics import bootstrap, intervals
 from evaluation.engine.statistics.clusters import LEAST_EFFECT, PatientSums, Rate
 from evaluation.engine.statistics.intervals import Interval, t_of, wilson, z_of
 from evaluation.engine.statistics.seeds import generator
-from evaluation.engine.suites.fairness.grouped import Grouped
 from evaluation.engine.suites.fairness.rates import RATES
 
 WILSON = "Wilson"

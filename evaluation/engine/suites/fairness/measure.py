@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from evaluation.engine.records import UNKNOWN, Measurement
-from evaluation.engine.statistics.heterogeneity import heterogeneity, wald_heterogeneity
-from evaluation.engine.statistics.permutation import gap_test
-from evaluation.engine.statistics.seeds import generator
-from evaluation.engine.suites.fairness.gaps import (
+from evaluation.engine.gaps import (
     Events,
     compared,
     few,
@@ -18,6 +14,10 @@ from evaluation.engine.suites.fairness.gaps import (
     spread_of,
     unknown_bounds,
 )
+from evaluation.engine.records import UNKNOWN, Measurement
+from evaluation.engine.statistics.heterogeneity import heterogeneity, wald_heterogeneity
+from evaluation.engine.statistics.permutation import gap_test
+from evaluation.engine.statistics.seeds import generator
 from evaluation.engine.suites.fairness.groups import LabelGroups
 from evaluation.engine.suites.fairness.rates import (
     COMPOSITE_METRICS,

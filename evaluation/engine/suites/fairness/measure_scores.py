@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.engine.gaps import few, gap_of, record, spread_of
 from evaluation.engine.records import UNKNOWN, Measurement
 from evaluation.engine.sketches.scores import bin_edges
 from evaluation.engine.statistics.heterogeneity import wald_heterogeneity
@@ -23,7 +24,6 @@ from evaluation.engine.statistics.scored import (
 )
 from evaluation.engine.statistics.seeds import generator
 from evaluation.engine.statistics.unknown import auroc_range
-from evaluation.engine.suites.fairness.gaps import few, gap_of, record, spread_of
 from evaluation.engine.suites.fairness.score_metrics import ECE, NET_BENEFIT, SCORE_GAPS, SCORED, XAUC, Need
 from evaluation.engine.suites.fairness.scored import LINEARISED, ScoredGroups
 

@@ -15,6 +15,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.engine.grouped import Grouped
 from evaluation.engine.judging import Contrast, Shortfall
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.sketches.scores import COARSE, SCALE, ScoreCells, bin_edges
@@ -22,7 +23,6 @@ from evaluation.engine.statistics.intervals import Interval, difference, t_of, w
 from evaluation.engine.statistics.scored import Scores, Statistic, cross_auroc, net_benefit
 from evaluation.engine.statistics.seeds import generator
 from evaluation.engine.statistics.simultaneous import normal_max_t
-from evaluation.engine.suites.fairness.grouped import Grouped
 from evaluation.engine.suites.fairness.score_metrics import NET_BENEFIT, SCORED, XAUC, Need
 
 Floats = npt.NDArray[np.float64]

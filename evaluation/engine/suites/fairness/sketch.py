@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.records import ShardTable
-from evaluation.engine.sketches.claims import ClaimsSketch
 from evaluation.engine.sketches.counts import CountsSketch, all_groupings
 from evaluation.engine.sketches.packing import pack, unpack
 from evaluation.engine.sketches.scores import ScoresSketch
+from evaluation.engine.sketches.tallies import TallySketch
+from evaluation.engine.suites.fairness.report_metrics import FAMILY
+from evaluation.engine.suites.fairness.reports import parity_sketch
 
 MAGIC = b"auscult-fairness-1\n"
 
@@ -20,7 +22,7 @@ class FairnessSketch:
 
     counts: CountsSketch
     scores: ScoresSketch
-    reports: ClaimsSketch
+    reports: TallySketch
 
     @classmethod
     def from_table(cls, protocol: Protocol, table: ShardTable) -> FairnessSketch:
@@ -33,7 +35,7 @@ class FairnessSketch:
         return cls(
             counts=CountsSketch.from_table(protocol, table, groupings),
             scores=ScoresSketch.from_table(protocol, table, groupings),
-            reports=ClaimsSketch.from_table(protocol, table, groupings),
+            reports=parity_sketch(protocol, table, groupings),
         )
 
     def update(self, protocol: Protocol, batch: ShardTable) -> FairnessSketch:
@@ -67,5 +69,5 @@ class FairnessSketch:
         return cls(
             counts=CountsSketch.from_bytes(counts),
             scores=ScoresSketch.from_bytes(scores),
-            reports=ClaimsSketch.from_bytes(reports),
+            reports=TallySketch.from_bytes(reports, FAMILY),
         )

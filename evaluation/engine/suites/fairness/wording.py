@@ -6,7 +6,7 @@ from evaluation.engine.judging import Contrast, Wording
 from evaluation.engine.protocol import Criterion, Protocol
 from evaluation.engine.registry import MetricKind
 from evaluation.engine.suites.fairness.metrics import METRICS, RULES
-from evaluation.engine.suites.fairness.words import PERSONS, group_words, number, plain, signs
+from evaluation.engine.words import PERSONS, group_words, number, plain, signs
 
 __all__ = ["PERSONS", "group_words", "number", "plain", "signs", "wording_of"]
 
