@@ -171,7 +171,7 @@ def test_figures_are_those_of_scikit_learn() -> None:
 
 
 def test_d_prime_by_hand() -> None:
-    """Hits .9 of 100, false alarms .2 of 300; one event and two trials more, shared out by the numbers of both sides."""
+    """Hits .9 of 100, false alarms .2 of 300; one event and two trials more, shared out by the sizes of both."""
     sums = {"present_yes": 90.0, "present_no": 10.0, "random_yes": 20.0, "random_no": 80.0,
             "popular_yes": 20.0, "popular_no": 80.0, "adversarial_yes": 20.0, "adversarial_no": 80.0}  # fmt: skip
     assert sensitivity(sums) == pytest.approx(norm.ppf(90.25 / 100.5) - norm.ppf(60.75 / 301.5))
