@@ -2,7 +2,6 @@
 
 python -m benchmarks.waiting [--json]
 
-- reading: reports of 60 words that the claim reader takes in a second.
 - charts: seconds of each kind of chart once the library is loaded: planning it, and drawing it.
 - pages: seconds of a run's page with thousands of measurements, a version's requirements and one of them, asked of the
   application itself, without a network.
@@ -24,13 +23,6 @@ from typing import Any
 from benchmarks.result import Target, publish
 
 REPEATS = 9
-REPORTS = 400
-REPORT = (
-    "Heart size is within normal limits. The lungs are clear without focal consolidation. No pleural effusion or "
-    "pneumothorax is seen. There is mild atelectasis at the left base. A right-sided catheter ends in the superior "
-    "vena cava. Degenerative changes of the thoracic spine. Possible small nodule in the right upper lobe, follow up "
-    "is recommended. No acute osseous abnormality."
-)
 
 
 def main() -> None:
@@ -41,22 +33,10 @@ def main() -> None:
     os.environ |= {"AUSCULT_HOME": str(home), "DJANGO_SETTINGS_MODULE": "config.settings"}
     try:
         run = judged_run(home)
-        targets = [reading(), *charts(run), *pages(run)]
+        targets = [*charts(run), *pages(run)]
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    publish(targets, as_json=arguments.json, facts={"repeats": REPEATS, "words": len(REPORT.split())})
-
-
-def reading() -> Target:
-    """Reports in a second, on one core; a number makes each another text, so that nothing is remembered."""
-    from evaluation.engine.text.claims import findings_of
-
-    def read() -> None:
-        for number in range(REPORTS):
-            findings_of(f"{REPORT} {number}")
-
-    name = f"reports of {len(REPORT.split())} words read in a second"
-    return Target(name=name, value=REPORTS / middle(read), unit="reports/s", op=">=", goal=2000, peer="none")
+    publish(targets, as_json=arguments.json, facts={"repeats": REPEATS})
 
 
 def judged_run(home: Path) -> Any:

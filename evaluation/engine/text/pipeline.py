@@ -89,8 +89,14 @@ class SentenceReader:
         said = findings_said(items, starts, self._negated(doc, items, starts), self.words.signs)
         describing = [word for word in more if word.kind in ("side", "severity", "change")]
         extra = described(said, describing, tokens, starts, self.words.sided)
+        asked = tokens[-1] == "?"  # a question asserts nothing
         claims = tuple(
-            FoundClaim(*_characters(doc, one.start, one.end), one.finding, one.assertion, further)
+            FoundClaim(
+                *_characters(doc, one.start, one.end),
+                one.finding,
+                Assertion.UNCERTAIN if asked else one.assertion,
+                further,
+            )
             for one, further in zip(said, extra, strict=True)
         )
         return Found(claims, _places(doc, more))

@@ -105,7 +105,8 @@ def _parts(folded: str, words: Ontology) -> Iterator[tuple[Section, int, int]]:
 
 def _cut(folded: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     for stop in _END.finditer(folded, start, end):
-        yield from _short(folded, start, stop.start())
+        # A question keeps its mark: it asserts nothing.
+        yield from _short(folded, start, stop.end() if stop.group() == "?" else stop.start())
         start = stop.end()
     yield from _short(folded, start, end)
 
