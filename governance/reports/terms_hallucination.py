@@ -150,6 +150,7 @@ METRICS = (
 COUNTED = (
     _("answers that say yes"),
     _("answers that say yes or no"),
+    _("answers that say yes or no, those to true questions once for each kind of untrue ones"),
     _("answers when the question is put in other words"),
     _("answers with another patient's in place of the modality under test"),
     _("answers with noise in place of the modality under test"),
