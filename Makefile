@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` and `make test`.
-.PHONY: demo test setup setup-test check format messages clean
+.PHONY: demo test setup setup-test check format messages bench-peers clean
 ARGS ?=
 PY := .venv/bin/python
 
@@ -30,5 +30,11 @@ format: setup-test
 messages: setup-test
 	@$(PY) -m config.messages
 
+# Validity and speed of drift beside libraries that do not install with Auscult: they get an environment of their own.
+bench-peers: setup
+	@benchmarks/peers/setup.sh
+	@$(PY) -m benchmarks.validity_drift --peers .venv-peers/bin/python $(ARGS)
+	@$(PY) -m benchmarks.drift --peers .venv-peers/bin/python $(ARGS)
+
 clean:
-	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers var .mypy_cache .ruff_cache .pytest_cache .hypothesis

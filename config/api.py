@@ -15,6 +15,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from core.errors import AuscultError, ConflictError, DeniedError, EnvironmentProblemError, NotFoundError, TransientError
+from evaluation.api import monitors
 from governance.api import gate, incidents, oversight
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ api = NinjaAPI(title="Auscult", version="1", urls_namespace="api", docs_url=None
 api.add_router("", oversight.router)
 api.add_router("", gate.router)
 api.add_router("", incidents.router)
+api.add_router("", monitors.router)
 
 
 def problem(status: int, detail: str, *, remedy: str = "", fields: list[dict[str, str]] | None = None) -> HttpResponse:
@@ -77,7 +79,7 @@ def not_as_asked(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 KNOWN = frozenset(
     {"items", "key", "happened_at", "action", "reason", "label", "group", "study_id", "role", "day", "n", "version",
-     "policy", "site", "body", "query", "path", "pk", *incidents.IncidentIn.model_fields}
+     "policy", "site", "batch", "body", "query", "path", "pk", *incidents.IncidentIn.model_fields}
 )  # fmt: skip
 """Names of fields that may be repeated. Another name was chosen by the sender, and may say anything."""
 

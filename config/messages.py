@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parents[1] / "locale" / "de" / "LC_MESSAGES" / "django.po"
-LEFT_OUT = (".venv", "var", "tests", "benchmarks", "static", "build", "dist")
+LEFT_OUT = (".venv", ".venv-peers", "var", "tests", "benchmarks", "static", "build", "dist")
 WIDTH = 118
 
 

@@ -207,6 +207,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_TASK_ROUTES = {
     "evaluation.tasks.run_shard": {"queue": "gpu"},
+    "evaluation.tasks.prepare_monitor": {"queue": "gpu"},
     "models_registry.tasks.train": {"queue": "gpu"},
 }
 CELERY_TASK_ACKS_LATE = True

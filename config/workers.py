@@ -15,6 +15,10 @@ WARM = {"gpu": ("torch", "transformers.modeling_utils", "models_registry.cohorts
 """Imported before the first message, which would wait for seconds."""
 WORDS = {
     "evaluation.tasks.judge": "Judges audit {}",
+    "evaluation.tasks.prepare_monitor": "Makes the reference of monitor {}",
+    "evaluation.tasks.collect_window": "Reads the data of window {}",
+    "evaluation.tasks.judge_window": "Judges window {}",
+    "evaluation.tasks.explain_window": "Looks for causes in window {}",
     "models_registry.tasks.train": "Trains a model, job {}",
     "models_registry.tasks.inspect_cohort": "Reads a cohort, import {}",
     "models_registry.tasks.register_cohort": "Registers a cohort, import {}",

@@ -156,6 +156,7 @@ class Topic(models.TextChoices):
     RISKS = "risks", "Risks"
     INCIDENTS = "incidents", "Incidents and their clocks"
     DEPLOYMENTS = "deployments", "Deployments and suspensions"
+    MONITORS = "monitors", "Monitors and alerts"
     OVERSIGHT = "oversight", "Human oversight"
     DOCUMENTS = "documents", "Statements, reports and bundles"
     LEDGER = "ledger", "The ledger"
@@ -270,6 +271,7 @@ class ApiToken(models.Model):
         OVERSIGHT = "oversight", "Record overrides and numbers of outputs"
         GATE = "gate", "Ask whether a version meets a policy"
         INCIDENTS = "incidents", "Report incidents"
+        MONITORS = "monitors", "Deliver studies to monitors and read their state"
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens")
     name = models.CharField(max_length=120)

@@ -44,8 +44,52 @@ def advise(run_id: int) -> None:
     execution.work_out_advice(run_id)
 
 
+@shared_task(**RETRY)
+def prepare_monitor(monitor_id: int) -> None:
+    from evaluation.monitoring import preparing
+
+    preparing.prepare_monitor(monitor_id)
+
+
+@shared_task
+def fire_monitor(monitor_id: int) -> None:
+    from evaluation.monitoring import firing
+
+    firing.fire_monitor(monitor_id)
+
+
+@shared_task(**RETRY)
+def collect_window(window_id: int) -> None:
+    from evaluation.monitoring import collecting
+
+    collecting.collect_window(window_id)
+
+
+@shared_task(**RETRY)
+def judge_window(window_id: int) -> None:
+    from evaluation.monitoring import judging
+
+    judging.judge_window(window_id)
+
+
+@shared_task(**RETRY)
+def explain_window(window_id: int) -> None:
+    from evaluation.monitoring import explaining
+
+    explaining.explain_window(window_id)
+
+
+@shared_task
+def send_webhook(delivery_id: int) -> None:
+    from evaluation.monitoring import webhooks
+
+    webhooks.send_webhook(delivery_id)
+
+
 @shared_task
 def sweep() -> None:
     from evaluation import execution
+    from evaluation.monitoring import sweeping
 
     execution.requeue_work()
+    sweeping.sweep_monitors()

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from django.urls import path
 
-from evaluation.pages import closer, explorer, panels, protocols, results, runs, workers
+from evaluation.pages import (
+    alerts,
+    closer,
+    explorer,
+    monitors,
+    monitors_charts,
+    monitors_new,
+    monitors_panels,
+    monitors_windows,
+    panels,
+    protocols,
+    results,
+    runs,
+    webhooks,
+    workers,
+)
 
-__all__ = ["panels", "urlpatterns"]
+__all__ = ["monitors_panels", "panels", "urlpatterns"]
 
 urlpatterns = [
     path("audits/", runs.run_list, name="audits"),
@@ -30,4 +45,25 @@ urlpatterns = [
     path("audits/protocols/new/", protocols.protocol_new, name="protocol-new"),
     path("audits/protocols/<int:pk>/", protocols.protocol_detail, name="protocol"),
     path("audits/protocols/<int:pk>/approve/", protocols.protocol_approve, name="protocol-approve"),
+    path("monitors/", monitors.monitor_list, name="monitors"),
+    path("monitors/new/", monitors_new.monitor_new, name="monitor-new"),
+    path("monitors/alerts/", alerts.alert_list, name="alerts"),
+    path("monitors/alerts/<int:pk>/", alerts.alert_detail, name="alert"),
+    path("monitors/webhooks/", webhooks.webhook_list, name="webhooks"),
+    path("monitors/webhooks/<int:pk>/", webhooks.webhook_detail, name="webhook"),
+    path("monitors/webhooks/<int:pk>/<str:act>/", webhooks.webhook_act, name="webhook-act"),
+    path(
+        "monitors/webhooks/<int:pk>/messages/<int:message>/<str:act>/", webhooks.message_act, name="webhook-message-act"
+    ),
+    path("monitors/<int:pk>/", monitors.monitor_detail, name="monitor"),
+    path("monitors/<int:pk>/track.svg", monitors_charts.monitor_track, name="monitor-track"),
+    path("monitors/<int:pk>/track/", monitors_charts.monitor_track_table, name="monitor-track-table"),
+    path("monitors/<int:pk>/stream.svg", monitors_charts.monitor_stream_chart, name="monitor-stream-chart"),
+    path("monitors/<int:pk>/stream/table/", monitors_charts.monitor_stream_table, name="monitor-stream-table"),
+    path("monitors/<int:pk>/stream/", monitors_windows.monitor_stream, name="monitor-stream"),
+    path("monitors/<int:pk>/windows/<int:index>/", monitors_windows.monitor_window, name="monitor-window"),
+    path("monitors/<int:pk>/windows/<int:index>/cases/", monitors_windows.window_cases, name="window-cases"),
+    path("monitors/<int:pk>/windows/<int:index>/evidently/", monitors_windows.evidently, name="window-evidently"),
+    path("monitors/<int:pk>/windows/<int:index>/<str:kind>.json", monitors_windows.window_file, name="window-file"),
+    path("monitors/<int:pk>/<str:act>/", monitors.monitor_act, name="monitor-act"),
 ]

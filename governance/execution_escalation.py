@@ -20,6 +20,7 @@ from core import ledger
 from core.access import people_with
 from core.models import Notification, Role, User
 from core.notifications import MOST_TITLE, matter_of, notify
+from evaluation.models import Alert
 from governance.models import Condition, Incident, IncidentClock
 from governance.selectors.deployments import waiting_for_site
 from models_registry.models import Deployment, ModelVersion, VersionStatus
@@ -48,6 +49,10 @@ def _suspended_deployments() -> QuerySet[Any]:
     return Deployment.objects.filter(status=Deployment.Status.SUSPENDED)
 
 
+def _unacknowledged_alerts() -> QuerySet[Any]:
+    return Alert.objects.filter(status=Alert.Status.OPEN)
+
+
 def _suspended_versions() -> QuerySet[Any]:
     return ModelVersion.objects.filter(status=VersionStatus.SUSPENDED)
 
@@ -70,6 +75,8 @@ MATTERS = {
     "incident": Matter(subject="Incident", waiting=_open_incidents),
     "deployment": Matter(subject="Deployment", waiting=_suspended_deployments),
     "unconfirmed": Matter(subject="Deployment", waiting=waiting_for_site),
+    # An alert has an escalation of its own (evaluation.monitoring.escalating); this is of what that told.
+    "alert-escalated": Matter(subject="Alert", waiting=_unacknowledged_alerts),
     "version": Matter(subject="ModelVersion", waiting=_suspended_versions),
 }
 """First part of a notification's key -> what it is about. Other kinds are not escalated."""

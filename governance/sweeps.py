@@ -10,6 +10,7 @@ log = logging.getLogger(__name__)
 
 SWEEPS = (
     "governance.execution:requeue_waiting",
+    "governance.execution_alerts:follow_alerts",
     "governance.execution_conditions:lapse_conditions",
     "governance.execution_deployments:escalate_unconfirmed",
     "governance.execution_deployments:tell_of_marks",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import QuerySet
 
@@ -19,6 +19,9 @@ from models_registry.cohorts import Mapping, convert_cohort, inspect_cohort
 from models_registry.models import CohortImport, CohortVersion, JobStatus, TrainingJob
 from models_registry.services.cohorts import create_cohort_version, remove_upload
 from models_registry.services.versions import model_store
+
+if TYPE_CHECKING:
+    from models_registry.cohorts.inspection import Progress
 
 Status = CohortImport.Status
 RENEW_SECONDS = 1.0
@@ -88,6 +91,7 @@ def store_cohort(
     by: Any,
     source_sha256: str | None = None,
     generator_digest: str = "",
+    progress: Progress | None = None,
 ) -> CohortVersion:
     """Convert, store and register in one go. Content that nobody refers to stays behind when the last step fails.
 
@@ -99,7 +103,7 @@ def store_cohort(
     """
     staging = leases.scratch_folder()
     try:
-        manifest = convert_cohort(source, mapping=mapping, destination=staging / "cohort", progress=None)
+        manifest = convert_cohort(source, mapping=mapping, destination=staging / "cohort", progress=progress)
         if source_sha256 not in {None, manifest.source_digest}:
             raise CohortError(
                 "The file was changed after it was read and shown.", remedy="Have it read again.", file=source.name

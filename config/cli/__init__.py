@@ -25,6 +25,7 @@ COMMANDS = {
     "incident": ("config.cli.incident", "incident"),
     "ledger": ("config.cli.ledger", "ledger"),
     "mail": ("config.cli.mail", "mail"),
+    "monitor": ("config.cli.monitor", "monitor"),
     "policy": ("config.cli.policy", "policy"),
     "protocol": ("config.cli.protocol", "protocol"),
     "reproduce": ("config.cli.reproduce", "reproduce"),

@@ -37,12 +37,25 @@ import click
     help="Also audit a real language model (SmolLM2-135M) on real reports: some ten minutes more on two cores.",
 )
 @click.option(
+    "--with-padchest",
+    is_flag=True,
+    help="Also replay 78 months of real studies (PadChest) through a monitor: some ten minutes more on two cores.",
+)
+@click.option(
     "--accept-licence",
     is_flag=True,
-    help="Accept the licence of the OpenI reports (CC BY-NC-ND 4.0), which --with-smollm reads.",
+    help="Accept the licences of the data that --with-smollm (OpenI, CC BY-NC-ND 4.0) and --with-padchest (PadChest "
+    "Dataset Research Use Agreement) read.",
 )
 def demo(
-    once: bool, as_json: bool, home: Path, port: int, patients: int, with_smollm: bool, accept_licence: bool
+    once: bool,
+    as_json: bool,
+    home: Path,
+    port: int,
+    patients: int,
+    with_smollm: bool,
+    with_padchest: bool,
+    accept_licence: bool,
 ) -> None:
     """Run the main job and serve the dashboard.
 
@@ -59,13 +72,14 @@ def demo(
     display = Display(quiet=as_json)
     started = time.monotonic()
     smollm = _prepare(home, accept_licence=accept_licence, display=display) if with_smollm else None
+    padchest = _prepare_padchest(home, accept_licence=accept_licence) if with_padchest else None
     stack = Stack(home=home, port=port, tell=display.warn)
     with stack:
         os.environ.update(stack.environment)
         display.say(f"Services are running; their logs are in {stack.supervisor.logs}")
         from config.demo.story import tell_story
 
-        result = tell_story(stack=stack, display=display, patients=patients, smollm=smollm)
+        result = tell_story(stack=stack, display=display, patients=patients, smollm=smollm, padchest=padchest)
         seconds = round(time.monotonic() - started, 1)
         display.summary(result, address=stack.address, seconds=seconds, peak_bytes=stack.supervisor.peak_bytes)
         if as_json:
@@ -88,6 +102,13 @@ def _prepare(home: Path, *, accept_licence: bool, display: Any) -> Any:
     from config.demo.smollm import prepare
 
     return prepare(home=home.resolve(), accept_licence=accept_licence, tell=display.say)
+
+
+def _prepare_padchest(home: Path, *, accept_licence: bool) -> Any:
+    """What the drill needs, made before any service is started."""
+    from config.demo.padchest import prepare
+
+    return prepare(home=home.resolve(), accept_licence=accept_licence)
 
 
 def _serve(stack: object, display: object) -> None:

@@ -12,7 +12,9 @@ def token() -> None:
 
 @token.command()
 @click.option("--user", "username", required=True, help="Who it acts for.")
-@click.option("--scope", "scopes", multiple=True, required=True, help="oversight, gate or incidents; several times.")
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, help="oversight, gate, incidents or monitors; several times."
+)
 @click.option("--days", type=int, default=90, show_default=True, help="How long it holds, 365 at most.")
 @click.option("--name", required=True, help="What it is for, such as 'PACS at North Hospital'.")
 def create(username: str, scopes: tuple[str, ...], days: int, name: str) -> None:

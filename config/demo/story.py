@@ -20,9 +20,11 @@ from config.demo.orders import (
     WRITTEN,
     HeadOrder,
 )
+from config.demo.padchest import PadchestReady, PadchestStory
 from config.demo.regulation import DOCUMENTS, MORE_DOCUMENTS, grant_access, tell_regulation
 from config.demo.smollm import Ready, SmollmStory
 from config.demo.steps import Steps
+from config.demo.ward import WardStory
 from config.embedded.stack import Stack
 
 TRAINING_PATIENTS = 2000
@@ -37,11 +39,19 @@ TRAINING = {
 }
 
 
-def tell_story(*, stack: Stack, display: Display, patients: int, smollm: Ready | None = None) -> DemoResult:
+def tell_story(
+    *,
+    stack: Stack,
+    display: Display,
+    patients: int,
+    smollm: Ready | None = None,
+    padchest: PadchestReady | None = None,
+) -> DemoResult:
     """Run the main job in the home folder of ``stack``; what an earlier call finished is not done again.
 
     Args:
         smollm: For the audit of a language model as well, once the rest is done.
+        padchest: For the drill on real studies as well, after that.
     """
     import django
 
@@ -55,10 +65,14 @@ def tell_story(*, stack: Stack, display: Display, patients: int, smollm: Ready |
     nih = story.audit_recorded_system()
     models = story.audit_reference_models(patients=patients)
     result = story.decide(nih=nih, models=models, written=story.audit_written_reports(), password=password)
-    if smollm is None:
-        return result
-    language = SmollmStory(home=stack.home, people=people, wait=wait, display=display)
-    return replace(result, runs=[*result.runs, language.judged(language.audit(smollm))])
+    told: dict[str, Any] = {"home": stack.home, "people": people, "wait": wait, "display": display}
+    WardStory(**told).watch(models[1].version)
+    if smollm is not None:
+        language = SmollmStory(**told)
+        result = replace(result, runs=[*result.runs, language.judged(language.audit(smollm))])
+    if padchest is not None:
+        PadchestStory(**told).run_drill(padchest)
+    return result
 
 
 class _Story(Steps):

@@ -26,6 +26,7 @@ ENTRIES = (
     ("Home", "home", "home", "h"),
     ("Systems", "systems", "system", "s"),
     ("Audits", "audits", "audit", "a"),
+    ("Monitors", "monitors", "monitor", "m"),
     ("Cohorts", "cohorts", "cohort", "c"),
     ("Governance", "reviews", "governance", "g"),
     ("Reports", "reports", "report", "r"),

@@ -8,6 +8,9 @@ from evaluation.charts.calibration import calibration_chart, plan_calibration
 from evaluation.charts.drawing import PALETTES, Chart, ChartPlan, NothingToDrawError, Palette, Theme, to_svg
 from evaluation.charts.forest import BESIDE, forest_chart, plan_forest
 from evaluation.charts.heatmap import heatmap_chart, plan_heatmap
+from evaluation.charts.timeline import StreamDot, StreamLine, plan_timeline
+from evaluation.charts.timeline_axis import Happening, WindowState
+from evaluation.charts.track import TrackPoint, e_value, plan_track
 from evaluation.charts.tradeoff import plan_tradeoff, tradeoff_chart
 
 __all__ = [
@@ -15,15 +18,23 @@ __all__ = [
     "PALETTES",
     "Chart",
     "ChartPlan",
+    "Happening",
     "NothingToDrawError",
     "Palette",
+    "StreamDot",
+    "StreamLine",
     "Theme",
+    "TrackPoint",
+    "WindowState",
     "calibration_chart",
+    "e_value",
     "forest_chart",
     "heatmap_chart",
     "plan_calibration",
     "plan_forest",
     "plan_heatmap",
+    "plan_timeline",
+    "plan_track",
     "plan_tradeoff",
     "to_svg",
     "tradeoff_chart",

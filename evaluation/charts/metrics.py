@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evaluation.engine.registry import Basis, MetricInfo, MetricKind, known_metrics
+from evaluation.engine.suites.drift.metrics import METRICS as SHIFTS
 from evaluation.engine.suites.fairness.rates import GAPS, RATES, RATIO
 from evaluation.engine.suites.fairness.report_metrics import REPORT_GAPS
 from evaluation.engine.suites.fairness.score_metrics import SCORE_GAPS, SCORED
@@ -89,5 +90,7 @@ def is_factor(metric: str) -> bool:
 
 def worse(metric: str) -> int:
     """+1 where a higher value is worse for the group, -1 where a lower one is."""
+    if metric in SHIFTS:
+        return 1
     rule = RATES.get(metric) or SCORED.get(metric)
     return rule.worse if rule is not None else WORSE.get(metric, -1)

@@ -13,12 +13,19 @@ MAX_LISTED = 600
 
 
 def check_columns(
-    protocol: Protocol, columns: Sequence[str], *, file: str, able: Collection[str] | None = None
+    protocol: Protocol,
+    columns: Sequence[str],
+    *,
+    file: str,
+    able: Collection[str] | None = None,
+    compared: bool = False,
 ) -> None:
     """Whether a file with these columns, or a cohort and a model, can be judged by the protocol.
 
     Args:
         able: What the model can be asked for, such as ``answer``; None for a file, which can be asked nothing.
+        compared: The cohort is a window that is held against a reference, which had what the section 'drift' names.
+            What the window lacks of it is then missing in every study, which is a drift and no reason to look away.
 
     Raises:
         ProtocolError: naming every column that is missing, every label that lacks a threshold, and everything that
@@ -31,6 +38,7 @@ def check_columns(
         *_score_gaps(protocol, have),
         *_other_gaps(protocol, have),
         *_report_gaps(protocol, have),
+        *(() if compared or able is None else _drift_gaps(protocol, have, able)),
         *(() if able is None else _asking_gaps(protocol, have, able)),
     ]
     if not gaps:
@@ -58,9 +66,15 @@ def _attribute_gaps(protocol: Protocol, columns: set[str]) -> Iterator[Gap]:
 
 
 def _label_gaps(protocol: Protocol, columns: set[str]) -> Iterator[Gap]:
+    drift_alone = set(protocol.suites) == {"drift"}
     for label in protocol.labels:
         name = label.name
         score, pred = f"score.{name}", f"pred.{name}"
+        if drift_alone:
+            # Labels come late, and nothing is decided by a threshold: what is missing is told as not watched.
+            if not {score, pred} & columns:
+                yield score, f"The label '{name}' is watched by '{score}' or '{pred}'; both are missing."
+            continue
         if f"label.{name}" not in columns:
             yield f"label.{name}", f"The label '{name}' needs its reference 'label.{name}', which is missing."
         if pred in columns or (score in columns and label.threshold):
@@ -108,6 +122,31 @@ def _report_gaps(protocol: Protocol, columns: set[str]) -> Iterator[Gap]:
     for rule in reports.numbers:
         if (name := f"series.{rule.series}") not in columns:
             yield name, f"Numbers of '{rule.analyte}' are held against '{name}', which is missing."
+
+
+def _drift_gaps(protocol: Protocol, columns: set[str], able: Collection[str]) -> Iterator[Gap]:
+    """What the section names of the cohort and the model, and they lack."""
+    drift = protocol.drift
+    if drift is None:
+        return
+    for name in drift.columns:
+        if name not in columns:
+            yield name, f"'drift' watches the column '{name}', which is missing."
+    for rule in drift.contradictions:
+        if (name := f"series.{rule.series}") not in columns:
+            yield name, f"'drift' holds '{rule.finding}' against '{name}', which is missing."
+        if not {f"score.{rule.finding}", f"pred.{rule.finding}"} & columns:
+            yield (
+                f"score.{rule.finding}",
+                f"'drift' holds '{rule.finding}' against a series; nothing says it.",
+            )
+    for name in drift.embed:
+        own = name.startswith("text.") and drift.text_encoder != "model"
+        if name not in columns and (name == "image" or "." in name):
+            yield name, f"'drift' embeds '{name}', which is missing."
+        elif not own and "embed" not in able:
+            can = ", ".join(sorted(able)) or "nothing"
+            yield name, f"'drift' asks the model for embeddings of '{name}'; it lacks 'embed' and has: {can}."
 
 
 def _asking_gaps(protocol: Protocol, columns: set[str], able: Collection[str]) -> Iterator[Gap]:

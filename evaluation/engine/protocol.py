@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 
 from core.digests import sha256_json
 from core.errors import ProtocolError
+from evaluation.engine.protocol_drift import Drift
 from evaluation.engine.protocol_reading import check_body, read_yaml
 from evaluation.engine.protocol_sections import NumberRule, Perturbation, Probing, Reports, Sampling
 
 T = TypeVar("T")
 
-__all__ = ["NumberRule", "Perturbation", "Probing", "Protocol", "Reports", "Sampling"]
+__all__ = ["Drift", "NumberRule", "Perturbation", "Probing", "Protocol", "Reports", "Sampling"]
 
 JOIN = " & "
 """Joins the names of an intersection's attributes, and of its groups: ``sex & age``, ``F & 40-59``."""
@@ -196,6 +197,7 @@ class Protocol:
     probing: Probing | None = None
     sampling: Sampling | None = None
     perturbation: Perturbation | None = None
+    drift: Drift | None = None
     judges: tuple[str, ...] = ()
     reproduction: Reproduction = Reproduction()
 
@@ -253,7 +255,7 @@ class Protocol:
             found["metrics"] = list(self.metrics)
         if self.splits:
             found["splits"] = self.splits.to_dict()
-        for name in ("reports", "probing", "sampling", "perturbation"):
+        for name in ("reports", "probing", "sampling", "perturbation", "drift"):
             if (section := getattr(self, name)) is not None:
                 found[name] = section.to_dict()
         if self.judges:
@@ -348,6 +350,7 @@ def _build(body: Mapping[str, Any]) -> Protocol:
         probing=_section(body, "probing", Probing.read),
         sampling=_section(body, "sampling", Sampling.read),
         perturbation=_section(body, "perturbation", Perturbation.read),
+        drift=_section(body, "drift", Drift.read),
         judges=tuple(body.get("judges", [])),
         reproduction=_reproduction(body.get("reproduction") or {}),
     )

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from core.errors import ProtocolError
+from evaluation.engine.protocol_drift_sense import drift_criterion_problems, drift_problems
 from evaluation.engine.protocol_texts import basis_problem, text_problems
 
 Path = tuple[str | int, ...]
@@ -160,6 +161,7 @@ def _sense_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
             yield ("underdiagnosis", "name"), "the composite cannot have the name of a label."
     yield from _split_problems(body)
     yield from text_problems(body)
+    yield from drift_problems(body)
     yield from _suite_problems(body)
 
 
@@ -238,7 +240,7 @@ def _criterion_problems(
         yield (*path, "metric"), f"'{item['metric']}' needs the section 'underdiagnosis' with its findings."
     if info.composite and item.get("labels", ["*"]) != ["*"]:
         yield (*path, "labels"), f"'{item['metric']}' is computed on the composite: leave 'labels' out."
-    for key, told in basis_problem(item, info, body):
+    for key, told in (*basis_problem(item, info, body), *drift_criterion_problems(item, info, body)):
         yield (*path, key), told
 
 

@@ -16,7 +16,13 @@ Problem = tuple[Path, str]
 SECTIONS = ("reports", "probing", "sampling", "perturbation")
 SUITE = "hallucination"
 JUDGED = frozenset({"text.reference", "text.generated"})
-BASES = {"reports": "reports", "probes": "probing", "samples": "sampling", "perturbed": "perturbation"}
+BASES = {
+    "reports": "reports",
+    "probes": "probing",
+    "samples": "sampling",
+    "perturbed": "perturbation",
+    "streams": "drift",
+}
 """What a metric is computed from -> the section that it needs."""
 
 WHOLE = {
@@ -24,16 +30,17 @@ WHOLE = {
     "probes": "all questions",
     "samples": "all samples",
     "perturbed": "all changed studies",
+    "streams": "every stream of its family",
 }
 
 
 def text_problems(body: Mapping[str, Any]) -> Iterator[Problem]:
     """Problems of the sections, each with the path of its key. Their shapes were checked."""
-    if not body["labels"] and not any(body.get(name) for name in ("reports", "probing")):
+    if not body["labels"] and not any(body.get(name) for name in ("reports", "probing")) and body.get("drift") is None:
         yield (
             ("labels",),
-            "name at least one label, or declare 'reports' for a model that writes them, or 'probing' for one that "
-            "answers questions.",
+            "name at least one label, or declare 'reports' for a model that writes them, 'probing' for one that "
+            "answers questions, or 'drift' to watch what it is given.",
         )
     yield from _report_problems(body)
     yield from _probing_problems(body)

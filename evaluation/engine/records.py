@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from evaluation.engine.asking import Utterances
+    from evaluation.engine.drift.records import StudyStreams
 
 UNKNOWN = "Unknown"
 """The group of studies whose attribute is missing or not plausible."""
@@ -43,6 +44,7 @@ class ShardTable:
         facts: What the model was given beside, for checks of what it says; None where no suite asks.
         utterances: What the model was asked beyond its report, with its answers; None where no suite asks.
         judged_by: Judge -> what it said of each study's report, see ``evaluation.engine.judges``.
+        streams: What is watched for drift; None where no suite asks.
     """
 
     patient_ids: npt.NDArray[np.object_]
@@ -57,6 +59,7 @@ class ShardTable:
     facts: StudyFacts | None = None
     utterances: Utterances | None = None
     judged_by: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    streams: StudyStreams | None = None
 
     def __len__(self) -> int:
         return len(self.patient_ids)

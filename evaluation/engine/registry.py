@@ -40,6 +40,7 @@ class Basis(StrEnum):
     PROBES = "probes"
     SAMPLES = "samples"
     PERTURBED = "perturbed"
+    STREAMS = "streams"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from evaluation.engine.assessment import assess
 from evaluation.engine.columns import MAX_SHOWN, Gap, check_columns
 from evaluation.engine.protocol import AttributeSpec, Protocol
 from evaluation.engine.records import UNKNOWN, Assessment, ShardTable, StudyFacts
-from evaluation.engine.sketch import AuditSketch, sketch_shard
+from evaluation.engine.sketch import DRIFT, NOT_WATCHED, AuditSketch, measured_suites, sketch_shard
 from evaluation.engine.sketches.counts import OVERALL, CountsSketch
 from evaluation.engine.sketches.tallies import TallySketch
 
@@ -75,7 +75,8 @@ def run_audit(
 
     Raises:
         CohortError: for a file that cannot be used: file, column and row are named.
-        ProtocolError: where protocol and file do not fit each other; every missing column is named at once.
+        ProtocolError: where protocol and file do not fit each other; every missing column is named at once. Drift
+            alone cannot be measured on a file.
     """
     from models_registry.cohorts import partition_by_patient, read_predictions
 
@@ -84,15 +85,13 @@ def run_audit(
             raise ProtocolError(
                 f"The protocol has no suite '{key}'.", remedy=f"Use one of: {', '.join(protocol.suites)}."
             )
+    used = _file_suites(protocol, suites)
     check_columns(protocol, prediction_columns(predictions, mapping=mapping), file=predictions.name)
     notes = [] if tuning is None else [check_tuning(protocol, tuning, predictions, mapping=mapping)]
     with TemporaryDirectory(prefix="auscult-audit-") as spool, _named(predictions.name):
-        needed = [*protocol.attribute_columns, *(f"label.{name}" for name in protocol.label_names)]
-        needed += ["split"] if protocol.splits else []
-        needed += [protocol.reports.prior] if protocol.reports and protocol.reports.prior else []
         parts = partition_by_patient(
             predictions,
-            columns=needed,
+            columns=_needed(protocol),
             whole=protocol.reports is not None,
             spool=Path(spool),
             mapping=mapping,
@@ -102,7 +101,7 @@ def run_audit(
             protocol, parts.summary.get("splits") or {}, n_studies=parts.n_studies, file=predictions.name
         )
         sketch = merge_all(
-            sketch_shard(protocol, table_of(protocol, read_predictions(part)), suites=suites) for part in parts.parts
+            sketch_shard(protocol, table_of(protocol, read_predictions(part)), suites=used) for part in parts.parts
         )
     check_contents(protocol, sketch, file=predictions.name)
     cohort = {
@@ -112,9 +111,29 @@ def run_audit(
         "n_patients": sketch.n_patients,
         "warnings": [problem.to_dict() for problem in parts.warnings],
     }
-    assessment = assess(protocol, sketch, suites=suites, cross_check=cross_check)
+    assessment = assess(protocol, sketch, suites=used, cross_check=cross_check)
+    notes += [NOT_WATCHED] if DRIFT in protocol.suites and not suites else []
     assessment = replace(assessment, notes=(*assessment.notes, *notes))
     return AuditResult(protocol=protocol, cohort=cohort, assessment=assessment)
+
+
+def _needed(protocol: Protocol) -> list[str]:
+    """Columns of a file that are read whatever is measured."""
+    needed = [*protocol.attribute_columns, *(f"label.{name}" for name in protocol.label_names)]
+    needed += ["split"] if protocol.splits else []
+    return needed + ([protocol.reports.prior] if protocol.reports and protocol.reports.prior else [])
+
+
+def _file_suites(protocol: Protocol, suites: Sequence[str] | None) -> tuple[str, ...]:
+    """The suites that a file is audited by. Drift is none of them: a file has no reference and no frame.
+
+    Raises:
+        ProtocolError: nothing is left to measure.
+    """
+    left = measured_suites(protocol, watched=False)
+    if suites and not set(suites) - {DRIFT}:
+        measured_suites(replace(protocol, suites=(DRIFT,)), watched=False)
+    return tuple(key for key in suites or left if key != DRIFT)
 
 
 def table_of(protocol: Protocol, found: PredictionTable) -> ShardTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,14 @@ from evaluation.engine.records import ShardTable, StudyFacts
 from evaluation.engine.registry import SUITES, Sketch
 from evaluation.engine.sketches.packing import pack, unpack
 
+if TYPE_CHECKING:
+    from evaluation.engine.drift.records import StudyStreams
+
+DRIFT = "drift"
+NOT_WATCHED = (
+    "Drift was not measured: it is measured against a reference, and this audit has none. A monitor of the deployment "
+    "has."
+)
 MAGIC = b"auscult-sketch-1\n"
 T = TypeVar("T", bound=np.generic)
 
@@ -99,6 +107,24 @@ def sketch_shard(protocol: Protocol, table: ShardTable, *, suites: Sequence[str]
     )
 
 
+def measured_suites(protocol: Protocol, *, watched: bool) -> tuple[str, ...]:
+    """The suites of a protocol that an audit measures: drift only where streams are read through a frame.
+
+    Args:
+        watched: Whether they are, as in the runs of a monitor.
+
+    Raises:
+        ProtocolError: nothing is left to measure.
+    """
+    suites = tuple(key for key in protocol.suites if watched or key != DRIFT)
+    if not suites:
+        raise ProtocolError(
+            "The protocol measures drift alone, and there is no reference to measure it against.",
+            remedy="Make a monitor of the deployment with this protocol; to audit the model once, use another one.",
+        )
+    return suites
+
+
 def audited(protocol: Protocol, table: ShardTable) -> ShardTable:
     """The rows that are judged: those of the protocol's audited splits, or all where it declares none.
 
@@ -147,7 +173,17 @@ def _taken(table: ShardTable, rows: npt.NDArray[np.bool_]) -> ShardTable:
         else StudyFacts(prior=table.facts.prior[rows], given=pick(table.facts.given), series=pick(table.facts.series)),
         utterances=None if table.utterances is None else _asked_about(table.utterances, rows),
         judged_by=pick(table.judged_by),
+        streams=None if table.streams is None else _streams_of(table.streams, rows),
     )
+
+
+def _streams_of(streams: StudyStreams, rows: npt.NDArray[np.bool_]) -> StudyStreams:
+    """The streams of the chosen studies."""
+    kept: dict[str, Any] = {
+        kind: {name: values[rows] for name, values in getattr(streams, kind).items()}
+        for kind in ("numbers", "categories", "vectors")
+    }
+    return replace(streams, **kept)
 
 
 def _asked_about(said: Utterances, rows: npt.NDArray[np.bool_]) -> Utterances:

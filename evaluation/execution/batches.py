@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from core.errors import AdapterError
 from evaluation.execution import predictions as codec
@@ -75,6 +76,31 @@ class Batches:
                 cut.append(answer.truncated)
                 start += len(answer.text)
         return Said(text=np.concatenate(texts), truncated=np.concatenate(cut))
+
+    def embed(self, batch: StudyBatch, modality: str) -> npt.NDArray[np.float32]:
+        """Vectors of a batch of any size, see ``adapters.base.Embeds``: float32 [n, d].
+
+        Raises:
+            AdapterError: one study alone does not fit the device, or the adapter did not answer for every study.
+        """
+        found, start = [], 0
+        while start < len(batch):
+            end = min(len(batch), start + self.size)
+            answer = self._tried(end - start, partial(self._embedded, batch.rows(start, end), modality))
+            if answer is not None:
+                found.append(answer)
+                start += len(answer)
+        return np.concatenate(found)
+
+    def _embedded(self, part: StudyBatch, modality: str) -> npt.NDArray[np.float32]:
+        adapter: Any = self.adapter
+        found: npt.NDArray[np.float32] = adapter.embed(part, modality)
+        if found.ndim != 2 or len(found) != len(part):
+            raise AdapterError(
+                f"The adapter gave vectors of the shape {list(found.shape)} for {len(part)} studies.",
+                remedy="Mend the adapter: it must give one row for each study, of NaN where it has nothing.",
+            )
+        return found
 
     def _spoken(self, part: StudyBatch, questions: Sequence[str] | None, draw: Draw | None) -> Said:
         adapter: Any = self.adapter

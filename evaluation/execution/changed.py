@@ -59,6 +59,19 @@ def change(batch: StudyBatch, row: int, how: Change, *, seed: int, partner: Any 
             _put(batch, row, how.modality, _blank(value) if blank else _noise(value, rng))
 
 
+def alone(batch: StudyBatch, kind: str) -> StudyBatch:
+    """The studies with nothing but their images (``image``), or nothing but their texts (``text``)."""
+    nothing: list[Any] = [None] * len(batch)
+    return StudyBatch(
+        study_ids=batch.study_ids,
+        patient_ids=batch.patient_ids,
+        images=batch.images if kind == "image" else nothing,
+        texts=batch.texts if kind == "text" else dict.fromkeys(batch.texts, nothing),
+        series=dict.fromkeys(batch.series, nothing),
+        covariates=dict.fromkeys(batch.covariates, nothing),
+    )
+
+
 def value_of(batch: StudyBatch, row: int, modality: str) -> Any:
     """What a study has of a modality; None where it has nothing."""
     values = _values(batch, modality)

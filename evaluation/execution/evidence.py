@@ -114,6 +114,24 @@ def _execution(run: AuditRun, shards: list[Shard]) -> dict[str, Any]:
         "environment": environment(),
         "plugins": {"adapters": ADAPTERS.resolved(), "suites": SUITES.resolved()},
         **asking_of(run.protocol.body, [shard.telemetry for shard in shards]),
+        **_drift(run, shards),
+    }
+
+
+def _drift(run: AuditRun, shards: list[Shard]) -> dict[str, Any]:
+    """The part ``drift``: through what streams were read, and against what; nothing for a run without a frame."""
+    if not run.frame_digest:
+        return {}
+    told = [item for shard in shards if (item := shard.telemetry.get("watched"))]
+    why = {name: reason for item in told for name, reason in item["why_not"].items()}
+    return {
+        "drift": {
+            "frame": run.frame_digest,
+            "reference": run.reference_digest or None,
+            "streams": max((item["streams"] for item in told), default=0),
+            "why_not": dict(sorted(why.items())),
+            "seconds": round(sum(shard.telemetry.get("seconds", {}).get("streams", 0.0) for shard in shards), 3),
+        }
     }
 
 

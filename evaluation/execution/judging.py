@@ -13,11 +13,14 @@ from django.utils import timezone
 
 from core import ledger
 from core.errors import AuscultError, TransientError
-from evaluation.engine import Assessment, AuditSketch, advise, assess
+from evaluation.engine import Assessment, AuditSketch, advise
 from evaluation.engine import Protocol as Rules
 from evaluation.engine import Verdict as Judged
 from evaluation.engine.runner import check_contents, merge_all
+from evaluation.engine.sketch import measured_suites
 from evaluation.execution.evidence import build_evidence
+from evaluation.execution.monitored import tell_monitor
+from evaluation.execution.watching import assess_run, is_watched
 from evaluation.models import AuditRun, Measurement, Outcome, RunStatus, Verdict
 from evaluation.services.runs import move_run
 from models_registry import leases
@@ -63,7 +66,9 @@ def work_out_advice(run_id: int) -> None:
     if run is None:
         return
     verdicts = [Judged.from_dict(item) for item in run.verdicts.order_by("position").values_list("detail", flat=True)]
-    found = advise(Rules.from_dict(run.protocol.body), _merged(run), verdicts)
+    rules = Rules.from_dict(run.protocol.body)
+    suites = measured_suites(rules, watched=is_watched(run, rules))
+    found = advise(rules, merged_sketch(run), verdicts, suites=suites)
     body = {"schema": "auscult/advice/1", "result": run.result_digest, "advice": [item.to_dict() for item in found]}
     digest = model_store().put_json(body)
     with transaction.atomic():
@@ -79,12 +84,13 @@ def runs_without_advice() -> QuerySet[AuditRun]:
 
 
 def _assess(run: AuditRun) -> Assessment:
-    rules, merged = Rules.from_dict(run.protocol.body), _merged(run)
+    rules, merged = Rules.from_dict(run.protocol.body), merged_sketch(run)
     check_contents(rules, merged, file=run.cohort.cohort.name)
-    return assess(rules, merged, with_advice=False)
+    return assess_run(rules, merged, frame=run.frame_digest, reference=run.reference_digest)
 
 
-def _merged(run: AuditRun) -> AuditSketch:
+def merged_sketch(run: AuditRun) -> AuditSketch:
+    """The sketches of a run whose shares are all done, merged."""
     store = model_store()
     digests = run.shards.order_by("index").values_list("sketch_digest", flat=True)
     return merge_all(AuditSketch.from_bytes(store.get_bytes(digest)) for digest in digests)
@@ -100,6 +106,7 @@ def _fail(run: AuditRun, token: str, error: str) -> None:
             judge_token="",
             judge_expires=None,
         )
+        tell_monitor(run.pk)
 
 
 def _settle(run: AuditRun, token: str, assessment: Assessment) -> None:
@@ -131,6 +138,7 @@ def _write(run: AuditRun, token: str, evidence: dict[str, Any], *, digest: str) 
         subject=("AuditRun", run.pk),
         payload={"outcome": result["outcome"], "evidence": digest, "result": evidence["result_digest"]},
     )
+    tell_monitor(run.pk)
     if any(item["outcome"] == Outcome.FAIL for item in result["verdicts"]):
         from evaluation import tasks
 

@@ -15,7 +15,6 @@ from typing import Any
 from core.digests import canonical_json
 from core.errors import ConflictError, NotFoundError
 from evaluation.engine import Protocol as Rules
-from evaluation.engine import assess
 from evaluation.engine.planning import asks, count_cohort, plan_share, predicts
 from evaluation.engine.protocol import Reproduction as Tolerances
 from evaluation.engine.runner import merge_all
@@ -23,9 +22,12 @@ from evaluation.execution.asking import ask_share
 from evaluation.execution.devices import describe_device, determinism, device
 from evaluation.execution.environment import environment, full_environment
 from evaluation.execution.evidence import work_digest
+from evaluation.execution.frames import frame_of
 from evaluation.execution.loading import inference_of, load_adapter
 from evaluation.execution.shards import predict_share
+from evaluation.execution.streams import read_streams
 from evaluation.execution.tables import nothing, sketch_share
+from evaluation.execution.watching import assess_run
 from evaluation.models import AuditRun, RunStatus
 from models_registry.cohorts import open_cohort
 from models_registry.models import CohortVersion, ModelVersion
@@ -112,6 +114,16 @@ class Sealed:
     settings: Mapping[str, Any]
     evidence: Mapping[str, Any]
     result_digest: str
+
+    @property
+    def frame(self) -> str:
+        """Digest of the frame that streams were read through; empty where none were."""
+        return str(self.evidence["execution"].get("drift", {}).get("frame") or "")
+
+    @property
+    def reference(self) -> str:
+        """Digest of the drift sketch that the run was compared with; empty where there was none."""
+        return str(self.evidence["execution"].get("drift", {}).get("reference") or "")
 
     def digest_of(self, result: dict[str, Any]) -> str:
         """What the digest of the result is, were this the result."""
@@ -229,10 +241,16 @@ def _repeat(sealed: Sealed, tolerance: float | None, progress: Callable[[int, in
         if truth is not None:
             plan = plan_share(rules, reader, part, truth, declared=sealed.version.config)
             said = ask_share(adapter, reader, part, plan, batch_size=settings.batch_size)
-        sketches.append(sketch_share(rules, reader, part, answers, said))
+        streams = None
+        if sealed.frame:
+            how: dict[str, Any] = {"adapter": lambda: adapter, "frame": frame_of(sealed.frame)}
+            streams = read_streams(rules, reader, part, answers, batch_size=settings.batch_size, **how)
+        sketches.append(sketch_share(rules, reader, part, answers, said, streams))
         before += part.n_studies
     then = sealed.evidence["result"]
-    found = assess(rules, merge_all(sketches), with_advice=bool(then.get("advice")))
+    advised = bool(then.get("advice"))
+    merged = merge_all(sketches)
+    found = assess_run(rules, merged, frame=sealed.frame, reference=sealed.reference, with_advice=advised)
     result = json.loads(canonical_json(found.to_dict()))
     allowed = rules.reproduction if tolerance is None else Tolerances(tolerance=tolerance)
     return Reproduction(

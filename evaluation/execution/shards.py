@@ -21,7 +21,7 @@ from core.errors import AuscultError, TransientError
 from evaluation.engine import Protocol as Rules
 from evaluation.engine import sketch_shard
 from evaluation.engine.planning import asks, predicts
-from evaluation.engine.sketch import audited
+from evaluation.engine.sketch import audited, measured_suites
 from evaluation.execution import predictions as codec
 from evaluation.execution import workers
 from evaluation.execution.ahead import feed
@@ -33,9 +33,11 @@ from evaluation.execution.evidence_asking import count_asked
 from evaluation.execution.explorer import index_share
 from evaluation.execution.heartbeat import Heartbeat
 from evaluation.execution.loading import inference_of, load_adapter
+from evaluation.execution.monitored import tell_monitor
 from evaluation.execution.side_by_side import SideBySide, batches_at_once
 from evaluation.execution.tables import nothing, share_table
 from evaluation.execution.telemetry import Meter, endpoint_usage
+from evaluation.execution.watching import Watcher, is_watched, sample_of
 from evaluation.models import AuditRun, CachedPredictions, RunStatus, Shard, ShardStatus
 from evaluation.services.runs import move_run
 from models_registry import leases
@@ -136,17 +138,23 @@ def _work(shard: Shard, token: str, cached_as: str) -> None:
         asker = Asker(shard=shard, reader=reader, part=part, meter=meter, cached_as=cached_as)
         said = asker.utterances(rules, partial(_running, shard, token, meter), partial(_beating, shard, token))
     meter.told = count_asked(rules, said)
+    watcher = Watcher(shard=shard, reader=reader, part=part, meter=meter, cached_as=cached_as)
+    streams = watcher.streams(rules, found, partial(_running, shard, token, meter), partial(_beating, shard, token))
     with meter.timed("sketch"), _beating(shard, token) as beat:
         # What is judged, once: sketch and index then read each pair of texts a single time.
-        table = audited(rules, share_table(rules, reader, part, found, said, told=lambda _: beat.alive()))
-        sketch = store.put_bytes(sketch_shard(rules, table).to_bytes())
+        whole = share_table(rules, reader, part, found, said, streams=streams, told=lambda _: beat.alive())
+        table = audited(rules, whole)
+        suites = measured_suites(rules, watched=is_watched(run, rules))
+        sketch = store.put_bytes(sketch_shard(rules, table, suites=suites).to_bytes())
         index = index_share(rules, table)
+        sample = sample_of(rules, table)
     leases.finish(
         shard,
         token,
         status=ShardStatus.DONE,
         sketch_digest=sketch,
         index_digest=store.put_bytes(index) if index else "",
+        sample_digest=sample,
         from_cache=meter.from_cache,
         studies_done=part.n_studies,
         finished_at=timezone.now(),
@@ -316,6 +324,7 @@ def _fail(shard: Shard, token: str, error: str) -> None:
         shard.run.shards.filter(status__in=[ShardStatus.QUEUED, ShardStatus.RUNNING]).update(
             status=ShardStatus.CANCELLED, lease_token="", lease_expires=None
         )
+        tell_monitor(shard.run_id)
 
 
 def finish_run(run_id: int) -> None:

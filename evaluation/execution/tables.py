@@ -12,8 +12,9 @@ import numpy.typing as npt
 from evaluation.engine import AuditSketch, sketch_shard
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.asking import Utterances
+from evaluation.engine.drift.records import StudyStreams
 from evaluation.engine.records import ShardTable, StudyFacts
-from evaluation.engine.sketch import audited
+from evaluation.engine.sketch import audited, measured_suites
 from evaluation.execution import predictions as codec
 from evaluation.execution.devices import device
 from models_registry.adapters.base import Predictions
@@ -26,10 +27,16 @@ WRITTEN = frozenset({"text.reference", "text.generated"})
 
 
 def sketch_share(
-    rules: Rules, reader: CohortReader, part: ShardRef, found: Predictions, said: Utterances | None = None
+    rules: Rules,
+    reader: CohortReader,
+    part: ShardRef,
+    found: Predictions,
+    said: Utterances | None = None,
+    streams: StudyStreams | None = None,
 ) -> AuditSketch:
     """The sketches of one share."""
-    return sketch_shard(rules, share_table(rules, reader, part, found, said))
+    table = share_table(rules, reader, part, found, said, streams=streams)
+    return sketch_shard(rules, table, suites=measured_suites(rules, watched=streams is not None))
 
 
 def share_table(
@@ -39,6 +46,7 @@ def share_table(
     found: Predictions,
     said: Utterances | None = None,
     *,
+    streams: StudyStreams | None = None,
     told: Callable[[int], None] | None = None,
 ) -> ShardTable:
     """One share as the engine sees it.
@@ -46,11 +54,16 @@ def share_table(
     Args:
         found: The model's predictions.
         said: What it was asked beside, with its answers; None where the protocol asks nothing.
+        streams: What is watched for drift; None where nothing is.
         told: Called by judges with the reports that are judged so far.
     """
     attributes = [*rules.attribute_columns, *(["split"] if rules.splits else [])]
     reference = reader.reference(part, attributes=attributes, texts=["reference"] if rules.reports else [])
     table = codec.join_reference(reference, found)
+    if streams is not None:
+        # Labels come late: a window has none yet, or not all.
+        silent = np.full(len(table), -1, dtype=np.int8)
+        table = replace(table, labels=dict.fromkeys(rules.label_names, silent) | table.labels, streams=streams)
     facts = facts_of(rules, reader, part) if rules.reports else None
     return replace(table, facts=facts, utterances=said, judged_by=_judged_by(rules, table, told))
 

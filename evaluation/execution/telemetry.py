@@ -28,6 +28,8 @@ class Meter:
         texts: That it was asked for beside its predictions; ``asked`` is what was measured when they were made, where
             they come from the cache.
         told: What was asked and what was not, see ``evidence_asking.count_asked``; None where nothing is asked.
+        watched: How many streams were read for drift, and ``why_not`` others; None where nothing is watched. Reading
+            them takes the step ``streams``.
         batch_size: Studies that it was given at once in the end; ``batch_size_wanted`` is what the run asked for.
         precision: That the weights were run in; empty where no weights ran here.
         endpoint: What was counted of a model behind an endpoint, see :func:`endpoint_usage`.
@@ -48,6 +50,7 @@ class Meter:
     texts: int = 0
     asked: dict[str, Any] | None = None
     told: dict[str, Any] | None = None
+    watched: dict[str, Any] | None = None
     _started: float = field(default_factory=time.perf_counter)
     _energy: Counter | None = None
 
@@ -66,7 +69,7 @@ class Meter:
         try:
             yield
         finally:
-            self.seconds[step] += time.perf_counter() - started
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
 
     def count_endpoint(self, usage: dict[str, Any] | None) -> None:
         """Add what an adapter counted of its endpoint, see :func:`endpoint_usage`."""
@@ -114,7 +117,7 @@ class Meter:
             "texts": self.texts,
             "asked": self.asked,
             "told": self.told,
-        }
+        } | ({} if self.watched is None else {"watched": self.watched})
 
 
 def endpoint_usage(adapter: object, before: dict[str, int] | None = None) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from core.models import User
 from evaluation.access import check_may_request_audit, check_may_steer_run
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.columns import check_columns
+from evaluation.engine.sketch import measured_suites
 from evaluation.models import AuditRun, Protocol, RunStatus, Shard, ShardStatus
 from models_registry.adapters.base import InferenceSettings
 from models_registry.cohorts import CohortReader, open_cohort
@@ -47,6 +48,10 @@ NOT_AUDITED = {
 }
 
 
+class UnderWayError(ConflictError):
+    """The very audit that is asked for waits or runs."""
+
+
 def move_run(run_id: int, *, to: RunStatus, **changes: Any) -> bool:
     """Move a run by a conditional UPDATE from a state that allows it; says whether it moved."""
     old = [status for status, following in TRANSITIONS.items() if to in following]
@@ -61,11 +66,14 @@ def request_audit(
     protocol: Protocol,
     by: User,
     settings: dict[str, Any] | None = None,
+    frame: str = "",
+    reference: str = "",
 ) -> AuditRun:
     """Order an audit: one row for the run, one for each share of the patients, one task for each share.
 
     Args:
         settings: Fields of ``InferenceSettings`` that differ from the defaults.
+        frame, reference: Digests of a monitor's frame, and of the drift sketch to compare with; given by monitors.
 
     Raises:
         DeniedError: the requester is no auditor, submitted the version, or approved the protocol.
@@ -76,18 +84,21 @@ def request_audit(
     check_may_request_audit(by, version=version, protocol=protocol)
     _check_auditable(version)
     reader = open_cohort(model_store().folder_path(cohort.digest))
-    _check_fit(version=version, reader=reader, protocol=protocol, cohort=cohort)
+    _check_fit(version, reader, protocol, cohort, frame=frame, reference=reference)
     inference = _inference(settings or {})
-    spec = sha256_json(
-        {
-            "system": version.system.slug,
-            "version": version.digest,
-            "cohort": cohort.digest,
-            "protocol": protocol.digest,
-            "settings": inference,
-        }
+    watched = {"frame": frame, "reference": reference} if frame else {}
+    facts = {"version": version.digest, "cohort": cohort.digest, "protocol": protocol.digest} | watched
+    spec = sha256_json({"system": version.system.slug, "settings": inference} | facts)
+    run = _create_run(
+        version=version,
+        cohort=cohort,
+        protocol=protocol,
+        spec_digest=spec,
+        settings=inference,
+        frame_digest=frame,
+        reference_digest=reference,
+        by=by,
     )
-    run = _create_run(version=version, cohort=cohort, protocol=protocol, spec=spec, inference=inference, by=by)
     Shard.objects.bulk_create(
         Shard(run=run, index=shard.index, cohort_shard_digest=shard.digest, n_studies=shard.n_studies)
         for shard in reader.shards
@@ -98,13 +109,7 @@ def request_audit(
         actor=by.username,
         act="run.requested",
         subject=("AuditRun", run.pk),
-        payload={
-            "spec": spec,
-            "attempt": run.attempt,
-            "version": version.digest,
-            "cohort": cohort.digest,
-            "protocol": protocol.digest,
-        },
+        payload={"spec": spec, "attempt": run.attempt} | facts,
     )
     _enqueue(run)
     return run
@@ -136,51 +141,55 @@ def _inference(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _create_run(
-    *,
-    version: ModelVersion,
-    cohort: CohortVersion,
-    protocol: Protocol,
-    spec: str,
-    inference: dict[str, Any],
-    by: User,
+    *, version: ModelVersion, cohort: CohortVersion, protocol: Protocol, spec_digest: str, by: User, **facts: Any
 ) -> AuditRun:
     assert protocol.approved_by is not None  # a constraint of the database: approved protocols have an approver
-    last = AuditRun.objects.filter(spec_digest=spec).aggregate(last=Max("attempt"))["last"] or 0
+    last = AuditRun.objects.filter(spec_digest=spec_digest).aggregate(last=Max("attempt"))["last"] or 0
     try:
         with transaction.atomic():
             run = AuditRun.objects.create(
                 version=version,
                 cohort=cohort,
                 protocol=protocol,
-                spec_digest=spec,
+                spec_digest=spec_digest,
                 attempt=last + 1,
-                settings=inference,
                 n_studies=cohort.n_studies,
                 version_submitted_by=version.submitted_by,
                 protocol_approved_by=protocol.approved_by,
                 requested_by=by,
+                **facts,
             )
     except IntegrityError as error:
-        raise ConflictError(
+        raise UnderWayError(
             "This very audit is under way already.",
             remedy="Open it in the list of audits and watch it there.",
         ) from error
     return run
 
 
-def _check_fit(*, version: ModelVersion, reader: CohortReader, protocol: Protocol, cohort: CohortVersion) -> None:
+def _check_fit(
+    version: ModelVersion,
+    reader: CohortReader,
+    protocol: Protocol,
+    cohort: CohortVersion,
+    *,
+    frame: str,
+    reference: str,
+) -> None:
     """Whether the cohort has the columns, and the model the labels and capabilities, that the protocol judges by.
 
     Raises:
         ProtocolError: naming everything that is missing at once.
     """
     given = [column for column in reader.manifest.columns if not column.startswith(("pred.", "score."))]
-    answers = version.config.get("outputs", [])
+    answers, rules = version.config.get("outputs", []), Rules.from_dict(protocol.body)
+    measured_suites(rules, watched=bool(frame))
     check_columns(
-        Rules.from_dict(protocol.body),
+        rules,
         [*given, *answers],
         file=f"{version} on {cohort.cohort.name}",
         able=version.config.get("capabilities", []),
+        compared=bool(reference),
     )
 
 
@@ -194,6 +203,7 @@ def cancel_run(*, run: AuditRun, by: User) -> AuditRun:
         status=ShardStatus.CANCELLED, lease_token="", lease_expires=None
     )
     ledger.record(actor=by.username, act="run.cancelled", subject=("AuditRun", run.pk))
+    _tell_monitor(run)
     run.refresh_from_db()
     return run
 
@@ -221,6 +231,13 @@ def resume_run(*, run: AuditRun, by: User) -> AuditRun:
     run.refresh_from_db()
     _enqueue(run)
     return run
+
+
+def _tell_monitor(run: AuditRun) -> None:
+    """A monitor whose window or reference this audit is does not wait for it any more."""
+    from evaluation.execution.monitored import tell_monitor
+
+    tell_monitor(run.pk)
 
 
 def _enqueue(run: AuditRun) -> None:

@@ -16,6 +16,7 @@ WRITTEN = {
     Basis.PROBES: "answers to questions",
     Basis.SAMPLES: "texts drawn several times",
     Basis.PERTURBED: "changed studies",
+    Basis.STREAMS: "every stream of its family",
 }
 """What a criterion on texts is applied to."""
 

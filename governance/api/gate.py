@@ -6,9 +6,9 @@ from typing import Any
 
 from ninja import Router
 
+from core.bearer import Bearer
 from core.errors import ConflictError, NotFoundError
 from core.models import ApiToken
-from governance.api.bearer import Bearer
 from governance.policies.findings import EXIT
 from governance.selectors.policies import gate, policy_called, rules_of
 from models_registry.models import ModelVersion

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from ninja import Router, Schema
 from pydantic import AwareDatetime, Field
 
+from core.bearer import Bearer
 from core.errors import AuscultError, ConflictError, DeniedError, NotFoundError
 from core.models import ApiToken
-from governance.api.bearer import Bearer
 from governance.api.oversight import Strict
 from governance.models import IncidentClock
 from governance.selectors.deployments import deployment_by_id

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from ninja import Router, Schema
 from pydantic import AwareDatetime, ConfigDict, Field
 
+from core.bearer import Bearer
 from core.models import ApiToken
-from governance.api.bearer import Bearer
 from governance.selectors.deployments import deployment_by_id
 from governance.services.overrides import (
     LONGEST_KEY,

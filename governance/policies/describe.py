@@ -10,6 +10,7 @@ import yaml
 from core.models import Role
 from governance.policies.audits import asked_for
 from governance.policies.form import AuditItem, Policy
+from governance.policies.monitoring import sentence
 from governance.policies.words import listed
 
 AROUND = 3
@@ -61,6 +62,8 @@ def describe(policy: Policy, titles: dict[str, str]) -> list[Rule]:
         rules.append(Rule(title="Human oversight", text=text))
     if policy.incidents:
         rules.append(Rule(title="Incidents", text="No open incident has a report that is owed and not sent."))
+    if policy.monitoring is not None:
+        rules.append(Rule(title="Monitoring", text=sentence(policy.monitoring)))
     return rules
 
 

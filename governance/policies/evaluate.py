@@ -13,6 +13,7 @@ from governance.policies.audits import judge_audit
 from governance.policies.facts import PolicyFacts
 from governance.policies.findings import GateFindings, ItemFinding, State
 from governance.policies.form import APPROVAL, INCIDENTS, OVERSIGHT, RISKS, DocumentItem, Policy
+from governance.policies.monitoring import judge_monitoring
 from governance.policies.words import day, listed, moment
 
 LIMBS = (("d", "decide not to use the output or overrule it"), ("e", "stop the system"))
@@ -69,6 +70,10 @@ def _items(
         yield _oversight(facts)
     if policy.incidents:
         yield _incidents(facts)
+    if policy.monitoring is not None and not for_review:
+        found = judge_monitoring(policy.monitoring, facts.watched, now=now)
+        if found is not None:
+            yield found
 
 
 def _approval(facts: PolicyFacts) -> ItemFinding:

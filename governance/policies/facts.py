@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from governance.policies.findings import State
+from governance.policies.monitoring import WatchFact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,7 @@ class PolicyFacts:
         sites: Where a version of the system is deployed.
         first_used: When this version was first deployed.
         measures: For each limb of oversight: ``verified`` or ``recorded``.
+        watched: Its running deployments, and how each is watched.
     """
 
     system: str
@@ -121,3 +123,4 @@ class PolicyFacts:
     incidents: IncidentFacts | None = None
     sites: tuple[str, ...] = ()
     first_used: datetime | None = None
+    watched: tuple[WatchFact, ...] = ()

@@ -39,7 +39,7 @@ class ItemFinding:
 
     Attributes:
         item: Its identifier in the policy: ``approval``, or that of an audit, a document and so on.
-        kind: ``approval``, ``audit``, ``document``, ``risks``, ``oversight``, ``incidents``.
+        kind: ``approval``, ``audit``, ``document``, ``risks``, ``oversight``, ``incidents``, ``monitoring``.
         statement: What was found, in full sentences with its facts and dates.
         remedy: What would mend it; empty where it is met.
         who: Values of :class:`core.models.Role` of those who can mend it.

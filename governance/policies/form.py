@@ -14,6 +14,7 @@ from typing import Any
 
 from core.digests import sha256_json
 from core.models import Role
+from governance.policies.monitoring import MONITORING, MonitoringRules, read_monitoring
 from governance.policies.pins import problem
 from governance.policies.reading import Path, PolicyError, Reader, read_text
 from models_registry.models import CohortRole
@@ -25,7 +26,7 @@ WAIVERS = (Role.AUDITOR, Role.COMMITTEE_CHAIR, Role.COMMITTEE_MEMBER, Role.DPO, 
 """Roles whose people a policy may let accept a lack of evidence: never those who make or only administer."""
 APPROVAL, RISKS, OVERSIGHT, INCIDENTS, DOCUMENT = "approval", "risks", "oversight", "incidents", "document-"
 IN_FORCE = "policy"
-RESERVED = frozenset({APPROVAL, RISKS, OVERSIGHT, INCIDENTS, IN_FORCE})
+RESERVED = frozenset({APPROVAL, RISKS, OVERSIGHT, INCIDENTS, MONITORING, IN_FORCE})
 ASKED = {
     APPROVAL: ("required", "not_required"),
     RISKS: ("acceptable", "not_asked"),
@@ -117,7 +118,11 @@ class DocumentItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The rules of a policy. ``applies_to`` holds slugs of systems; empty: every system."""
+    """The rules of a policy. ``applies_to`` holds slugs of systems; empty: every system.
+
+    ``monitoring`` is None where the policy says nothing of it: then the key is no part of the canonical form, so that
+    policies from before it keep their digests.
+    """
 
     name: str
     title: str
@@ -129,6 +134,7 @@ class Policy:
     incidents: bool
     review: ReviewRules = ReviewRules()
     documents: tuple[DocumentItem, ...] = ()
+    monitoring: MonitoringRules | None = None
 
     @classmethod
     def from_yaml(cls, text: str, *, source: str = "policy.yaml") -> Policy:
@@ -147,7 +153,7 @@ class Policy:
 
     def to_dict(self) -> dict[str, Any]:
         """The canonical form, defaults filled in. ``from_dict`` reads it back to an equal policy."""
-        return {
+        body = {
             "auscult_policy": 1,
             "name": self.name,
             "title": self.title,
@@ -156,6 +162,7 @@ class Policy:
             "audits": [item.to_dict() for item in self.audits],
             "documents": [item.to_dict() for item in self.documents],
         } | {key: words[0] if getattr(self, key) else words[1] for key, words in ASKED.items()}
+        return body | ({MONITORING: self.monitoring.to_dict()} if self.monitoring else {})
 
     @cached_property
     def digest(self) -> str:
@@ -195,10 +202,11 @@ def bundled_source(name: str) -> str:
 
 
 REQUIRED = ("name", "title", "applies_to", "audits", *ASKED)
+OPTIONAL = ("auscult_policy", "review", "documents", MONITORING)
 
 
 def _read(value: Any, reader: Reader) -> Policy:
-    body = reader.mapping(value, (), required=REQUIRED, optional=("auscult_policy", "review", "documents"))
+    body = reader.mapping(value, (), required=REQUIRED, optional=OPTIONAL)
     if "auscult_policy" in body:
         reader.number(body["auscult_policy"], ("auscult_policy",), least=1, most=1)
     asked = {key: _asked(body, key, reader) for key in ASKED}
@@ -209,6 +217,7 @@ def _read(value: Any, reader: Reader) -> Policy:
         audits=_audits(body, reader),
         review=_review(body.get("review", {}), reader),
         documents=_documents(body.get("documents") or [], reader),
+        monitoring=read_monitoring(body.get(MONITORING), reader),
         **asked,
     )
     reader.finish()

@@ -53,6 +53,19 @@ ACTS = (
     ("control", gettext_lazy("A measure against a risk is planned, implemented, verified or dropped")),
     ("incident", gettext_lazy("An incident is recorded, amended, reported, escalated or closed")),
     ("deployment", gettext_lazy("A version is deployed, suspended, resumed, rolled back or taken out of use")),
+    (
+        "monitor",
+        gettext_lazy("A monitor of a deployment is made, begins, is paused, resumed, restarted or ended"),
+    ),
+    ("window", gettext_lazy("A window of a monitor is judged, is empty, or its data are refused")),
+    (
+        "alert",
+        gettext_lazy("An alert is raised, acknowledged, assigned, snoozed, escalated, answered, settled or closed"),
+    ),
+    (
+        "webhook",
+        gettext_lazy("Another system is told of alerts from now on, or no longer; a message could not be sent"),
+    ),
     ("measure", gettext_lazy("A measure of human oversight is recorded, verified or ended")),
     ("override", gettext_lazy("Overrides of outputs by clinicians are recorded")),
     ("outputs", gettext_lazy("Numbers of outputs shown to clinicians are recorded")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_noop as _
 
-from governance.reports import terms_hallucination
+from governance.reports import terms_drift, terms_hallucination
 
 METRICS = (
     _("abstention difference"),
@@ -52,6 +52,7 @@ METRICS = (
     _("underdiagnosis difference"),
     _("underdiagnosis rate"),
     _("words per report"),
+    *terms_drift.METRICS,
     *terms_hallucination.METRICS,
 )
 """The title of every metric that a suite registers."""

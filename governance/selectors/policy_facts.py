@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max, Min, OuterRef, Subquery
+from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
 
 from core.models import LedgerEntry
-from evaluation.models import AuditRun, Measurement, Protocol, RunStatus
+from evaluation.models import AuditRun, Measurement, Monitor, MonitorWindow, Protocol, RunStatus
 from governance.models import Acceptance, Incident, IncidentClock, OversightMeasure, Report, Review, Risk
 from governance.policies.facts import (
     AcceptanceFact,
@@ -23,9 +23,11 @@ from governance.policies.facts import (
 )
 from governance.policies.findings import State
 from governance.policies.form import Policy as Rules
+from governance.policies.monitoring import WatchFact
 from governance.selectors.approvals import Approval, standing_approvals
 from governance.selectors.risks import RiskLine, lines_of
 from models_registry.models import Deployment, ModelVersion, Origin, Relation, VersionStatus
+from models_registry.services.suspensions import place_of
 
 DEPLOYED = (Deployment.Status.RUNNING, Deployment.Status.SUSPENDED)
 ANCESTRY = (Relation.BACKBONE, Relation.FINE_TUNED, Relation.SAME_WEIGHTS)
@@ -46,6 +48,7 @@ def gather(versions: Sequence[ModelVersion], rules: Sequence[Rules]) -> dict[int
     measures = _measures(systems) if any(item.oversight for item in rules) else {}
     incidents = _incidents(systems) if any(item.incidents for item in rules) else {}
     sites, first_used = _sites(systems), _first_used(pks)
+    watched = _watched(pks) if any(item.monitoring and item.monitoring.required for item in rules) else {}
     return {
         pk: PolicyFacts(
             system=row.system.slug,
@@ -63,6 +66,7 @@ def gather(versions: Sequence[ModelVersion], rules: Sequence[Rules]) -> dict[int
             incidents=incidents.get(row.system_id),
             sites=tuple(sites.get(row.system_id, ())),
             first_used=first_used.get(pk),
+            watched=tuple(watched.get(pk, ())),
         )
         for pk, row in rows.items()
     }
@@ -273,3 +277,18 @@ def _sites(systems: Iterable[int]) -> dict[int, list[str]]:
 def _first_used(versions: Iterable[int]) -> dict[int, datetime]:
     rows = Deployment.objects.filter(version__in=versions).values("version").annotate(first=Min("started_at"))
     return {row["version"]: row["first"] for row in rows.order_by("version")}
+
+
+def _watched(versions: Iterable[int]) -> dict[int, list[WatchFact]]:
+    """Running deployments of each version. A suspended one is not asked to be watched: nothing is used there."""
+    active = Q(monitors__status=Monitor.Status.ACTIVE)
+    judged = active & Q(monitors__windows__status=MonitorWindow.Status.JUDGED)
+    rows = Deployment.objects.filter(version__in=versions, status=Deployment.Status.RUNNING).annotate(
+        active=Count("monitors", filter=active, distinct=True),
+        judged=Max("monitors__windows__judged_at", filter=judged),
+    )
+    found: dict[int, list[WatchFact]] = {}
+    for row in rows.order_by("site", "unit", "pk"):
+        fact = WatchFact(place=place_of(row), started_at=row.started_at, monitors=row.active, judged_at=row.judged)
+        found.setdefault(row.version_id, []).append(fact)
+    return found

@@ -15,7 +15,6 @@ SUITES = {
     "robustness": "robustness_audit",
     "hallucination": "hallucination_check",
     "explainability": "explainability_audit",
-    "drift": "drift_monitoring",
     "privacy": "synthetic_privacy_audit",
     "calibration": "calibration_report",
 }
@@ -29,7 +28,7 @@ UNSUPPORTED = frozenset({
 """Metrics of what a written report says that is not so."""
 QUESTIONED = frozenset({Basis.PROBES, Basis.SAMPLES, Basis.PERTURBED})
 """What only the checks of hallucination rest on."""
-AUDIT_KINDS = frozenset({"fairness_audit", "performance_evaluation", *SUITES.values()})
+AUDIT_KINDS = frozenset({"fairness_audit", "performance_evaluation", "drift_monitoring", *SUITES.values()})
 
 
 def kinds_of(suites: Iterable[str], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -60,4 +59,6 @@ def _kinds_of_verdict(item: Mapping[str, Any]) -> set[str]:
     reported = metric.removesuffix("_difference") in UNSUPPORTED
     if info is not None and (info.basis in QUESTIONED or (reported and info.basis is Basis.REPORTS)):
         kinds.add("hallucination_check")
+    if info is not None and info.basis is Basis.STREAMS:  # a run without a reference measures no drift
+        kinds.add("drift_monitoring")
     return kinds

@@ -78,7 +78,9 @@ def test_fields_are_those_of_the_engine(predictions: Path, tmp_path: Path) -> No
     table = read_predictions(made.parts[0])
     # Series and other texts become facts about the studies, see ``evaluation.engine.runner.table_of``.
     shared = [f.name for f in fields(table) if f.name != "series"]
-    assert shared == [f.name for f in fields(ShardTable) if f.name not in ("facts", "utterances", "judged_by")]
+    assert shared == [
+        f.name for f in fields(ShardTable) if f.name not in ("facts", "utterances", "judged_by", "streams")
+    ]
     assert len(ShardTable(**{name: getattr(table, name) for name in shared})) == 2000
 
 

@@ -90,6 +90,7 @@ def test_models_run_in_a_queue_of_their_own(read: Read) -> None:
     routes = read()["CELERY_TASK_ROUTES"]
     assert {name for name, route in routes.items() if route["queue"] == "gpu"} == {
         "evaluation.tasks.run_shard",
+        "evaluation.tasks.prepare_monitor",
         "models_registry.tasks.train",
     }
 

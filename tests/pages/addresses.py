@@ -40,6 +40,10 @@ def pages(house: SimpleNamespace) -> list[str]:
         reverse("audit-closer", args=[house.fail.pk]),
         reverse("audit-closer-table", args=[house.fail.pk, "heatmap"]) + CROSSED,
         reverse("workers"),
+        reverse("monitors"),
+        reverse("monitor-new"),
+        reverse("alerts"),
+        reverse("webhooks"),
         reverse("protocols"),
         reverse("protocol-new"),
         reverse("protocol", args=[house.protocol.pk]),
@@ -198,6 +202,11 @@ def unknown() -> list[str]:
         "/audits/1/closer/pie.svg",
         "/audits/1/closer/calibration.svg?of=effusion&by=sex",
         "/audits/protocols/9999/",
+        "/monitors/9999/",
+        "/monitors/9999/track.svg",
+        "/monitors/9999/windows/0/",
+        "/monitors/alerts/9999/",
+        "/monitors/webhooks/9999/",
         *UNKNOWN_TO_GOVERNANCE,
     ]
 

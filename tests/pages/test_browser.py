@@ -22,7 +22,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FILL = (
     "import django; django.setup(); from tests.pages.scene import house; from tests.pages.closer_scene import enrich; "
     "from tests.pages.lineage_scene import furnish, intakes, workers; found = house(); enrich(found['fail']); "
-    "furnish(found['cohort'], found['protocol']); intakes(found['system']); workers()"
+    "furnish(found['cohort'], found['protocol']); intakes(found['system']); workers(); "
+    "from tests.pages.monitors_scene import life; life()"
 )
 PAGES = (
     "/", "/systems/", "/systems/chest-model/", "/systems/chest-model/versions/1/", "/systems/~new/", "/cohorts/",
@@ -36,6 +37,9 @@ PAGES = (
     "/governance/grants/", "/governance/grants/new/", "/governance/grants/1/",
     "/governance/conditions/", "/governance/releases/", "/governance/releases/new/",
     "/notifications/", "/notifications/preferences/",
+    "/monitors/", "/monitors/new/", "/monitors/1/", "/monitors/1/windows/5/", "/monitors/1/windows/3/",
+    "/monitors/1/stream/?of=age&by=sex=*", "/monitors/alerts/", "/monitors/alerts/1/", "/monitors/webhooks/",
+    "/monitors/webhooks/1/",
 )  # fmt: skip
 pytestmark = [
     pytest.mark.browser,
@@ -156,6 +160,26 @@ def test_the_closer_look_changes_with_the_choice_and_draws(browser: Any, address
     page.locator("#closer").get_by_text("Show as table").first.click()
     page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
     assert complaints == []
+
+
+def test_pictures_of_a_monitor_are_drawn_and_another_librarys_report_is_shut_in(browser: Any, address: str) -> None:
+    page, complaints = open_as(browser, address, "mina")
+    page.goto(f"{address}/monitors/1/")
+    images = page.locator("main img").all()
+    assert len(images) == 2
+    for image in images:
+        image.scroll_into_view_if_needed()
+        page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
+    page.get_by_text("Show as table").first.click()
+    page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
+    page.goto(f"{address}/monitors/1/windows/5/")
+    page.get_by_text("Show its report").click()
+    frame = page.frame_locator("iframe")
+    frame.get_by_text("ran").wait_for(timeout=15000)
+    origin = page.frames[1].evaluate("self.origin")
+    assert origin == "null", "its own script runs, in an origin that is nobody's"
+    assert page.frames[1].evaluate("fetch('/').then(() => 'let through', () => 'refused')") == "refused"
+    assert [told for told in complaints if "Content Security Policy" not in told] == []
 
 
 def test_the_first_tab_skips_to_the_content(browser: Any, address: str) -> None:

@@ -262,6 +262,17 @@ def median_bandwidth(reference: npt.ArrayLike, *, seed: int) -> float:
     return found
 
 
+def waves_of(features: RandomFeatures, exact: Floats) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Cosine and sine of every random feature of rows in whole steps [n, d]: int32 [n, m], in units of 2^-30."""
+    frequencies, bits = _frequencies(features)
+    turned = (exact @ frequencies.T.astype(np.float64)).astype(np.int64)
+    # The turns, rounded to 2^-16; whole turns fall away.
+    drop = bits - ANGLE_BITS
+    angle = ((turned + ((1 << drop) >> 1)) >> drop) & (ANGLES - 1)
+    table = _cosines()
+    return table[angle], table[(angle - ANGLES // 4) & (ANGLES - 1)]
+
+
 @lru_cache(maxsize=8)
 def _frequencies(features: RandomFeatures) -> tuple[Ints, int]:
     """Frequencies in turns per step of a coordinate: whole numbers [m, d] in units of ``2^-bits``, and ``bits``.
@@ -300,12 +311,7 @@ def _sketch_of(features: RandomFeatures, rows: Floats) -> EmbeddingSketch:
     sound = np.isfinite(rows).all(axis=1)
     top = float(1 << VALUE_BITS)
     exact = np.rint(np.clip(rows[sound], -top * features.step, top * features.step) / features.step)
-    frequencies, bits = _frequencies(features)
-    turned = (exact @ frequencies.T.astype(np.float64)).astype(np.int64)
-    # The turns, rounded to 2^-16; whole turns fall away.
-    drop = bits - ANGLE_BITS
-    angle = ((turned + ((1 << drop) >> 1)) >> drop) & (ANGLES - 1)
-    table = _cosines()
+    cosines, sines = waves_of(features, exact)
     return EmbeddingSketch(
         features=features,
         n=len(exact),
@@ -313,8 +319,8 @@ def _sketch_of(features: RandomFeatures, rows: Floats) -> EmbeddingSketch:
         clipped=int((np.abs(rows[sound]) > top * features.step).sum()),
         sums=exact.sum(axis=0).astype(np.int64),
         products=(exact.T @ exact).astype(np.int64),
-        cosines=table[angle].sum(axis=0, dtype=np.int64),
-        sines=table[(angle - ANGLES // 4) & (ANGLES - 1)].sum(axis=0, dtype=np.int64),
+        cosines=cosines.sum(axis=0, dtype=np.int64),
+        sines=sines.sum(axis=0, dtype=np.int64),
     )
 
 

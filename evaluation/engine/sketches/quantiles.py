@@ -30,7 +30,11 @@ MAGIC = b"auscult-quantiles-1\n"
 BITS = 10
 RELATIVE_ERROR = 2.0**-BITS
 DROPPED = 52 - BITS
-MAGNITUDE = (1 << 63) - 1
+SIGN = 1 << (63 - DROPPED)
+SUBNORMAL = 1 << BITS
+ENDLESS = 2047 << BITS
+"""Keys of what is not finite begin here."""
+DENSE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +59,17 @@ class QuantileSketch:
     @classmethod
     def of(cls, values: npt.ArrayLike = ()) -> QuantileSketch:
         """Sketch of numbers of any shape. Those closer to 0 than 2^-1022 (subnormal) count as 0."""
-        given = np.asarray(values, dtype=np.float64).reshape(-1)
-        finite = given[np.isfinite(given)]
-        finite = np.where(np.abs(finite) < np.finfo(np.float64).tiny, 0.0, finite)
-        magnitude = (finite.view(np.int64) & MAGNITUDE) >> DROPPED
-        keys, counts = np.unique(np.where(finite < 0, -magnitude, magnitude), return_counts=True)
-        missing = int(np.isnan(given).sum())
+        given = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
+        keys, counts = _counted(given)
+        # What is not finite has the largest exponent of all, and is looked at once more only where it occurs.
+        odd = np.abs(keys) >= ENDLESS
+        finite = given[np.isfinite(given)] if odd.any() else given
+        missing = int(np.isnan(given).sum()) if odd.any() else 0
         return cls(
-            keys=keys.astype(np.int64),
-            counts=counts.astype(np.int64),
-            least=float(finite.min()) if len(finite) else None,
-            most=float(finite.max()) if len(finite) else None,
+            keys=keys[~odd],
+            counts=counts[~odd],
+            least=_plain(finite.min()) if len(finite) else None,
+            most=_plain(finite.max()) if len(finite) else None,
             missing=missing,
             infinite=len(given) - len(finite) - missing,
         )
@@ -146,6 +150,21 @@ class QuantileSketch:
         key = int(QuantileSketch.of([value]).keys[0])
         return int(self.counts[: np.searchsorted(self.keys, key, side="right")].sum()) / self.n
 
+    def sound(self) -> bool:
+        """Whether this could come from numbers: bins ascend, none is empty, and the ends lie in the end bins."""
+        if self.missing < 0 or self.infinite < 0:
+            return False
+        if self.least is None or self.most is None:
+            return self.least is self.most and not len(self.keys)
+        if not (math.isfinite(self.least) and math.isfinite(self.most) and len(self.keys)):
+            return False
+        ends = QuantileSketch.of([self.least, self.most])
+        return (
+            self.least <= self.most
+            and bool((np.diff(self.keys) > 0).all() and (self.counts > 0).all())
+            and (int(self.keys[0]), int(self.keys[-1])) == (int(ends.keys[0]), int(ends.keys[-1]))
+        )
+
     def to_bytes(self) -> bytes:
         """Canonical bytes: equal for equal numbers, in whatever order and batches they came."""
         start = int(self.keys[0]) if len(self.keys) else 0
@@ -170,7 +189,7 @@ class QuantileSketch:
             made = _read(header, blocks)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise _damaged() from error
-        if not _sound(made) or made.to_bytes() != data:
+        if not made.sound() or made.to_bytes() != data:
             raise _damaged()
         return made
 
@@ -190,20 +209,31 @@ def _read(header: dict[str, Any], blocks: list[bytes]) -> QuantileSketch:
     )
 
 
-def _sound(made: QuantileSketch) -> bool:
-    """Whether the sketch could come from numbers: bins ascend, none is empty, and the ends lie in the end bins."""
-    if made.missing < 0 or made.infinite < 0:
-        return False
-    if made.least is None or made.most is None:
-        return made.least is made.most and not len(made.keys)
-    if not (math.isfinite(made.least) and math.isfinite(made.most) and len(made.keys)):
-        return False
-    ends = QuantileSketch.of([made.least, made.most])
-    return (
-        made.least <= made.most
-        and bool((np.diff(made.keys) > 0).all() and (made.counts > 0).all())
-        and (int(made.keys[0]), int(made.keys[-1])) == (int(ends.keys[0]), int(ends.keys[-1]))
-    )
+def _counted(values: Floats) -> tuple[Ints, Ints]:
+    """Keys of all values, ascending, and how often each occurs; the values themselves are gone through once.
+
+    The leading bits are counted as they are, and only the distinct ones made into keys.
+    """
+    lead = values.view(np.int64) >> DROPPED
+    low, high = (int(lead.min()), int(lead.max())) if len(lead) else (0, 0)
+    if high - low > DENSE * len(lead):
+        found, number = np.unique(lead, return_counts=True)
+    else:
+        lead -= low
+        every = np.bincount(lead)
+        found = np.flatnonzero(every)
+        number = every[found]
+        found = found + low
+    magnitude = np.where(found < 0, found + SIGN, found)
+    magnitude[magnitude < SUBNORMAL] = 0
+    keys, places = np.unique(np.where(found < 0, -magnitude, magnitude), return_inverse=True)
+    counts = np.bincount(places.reshape(-1), weights=number, minlength=len(keys)).astype(np.int64)
+    return keys.astype(np.int64), counts
+
+
+def _plain(value: np.float64) -> float:
+    """A number; 0 where it is subnormal."""
+    return 0.0 if abs(value) < np.finfo(np.float64).tiny else float(value)
 
 
 def _damaged() -> AuscultError:

@@ -83,6 +83,12 @@ class AuditRun(models.Model):
     requested_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    frame_digest = models.CharField(
+        max_length=64, blank=True, help_text="How streams are watched for drift, fixed on the reference; in the store"
+    )
+    reference_digest = models.CharField(
+        max_length=64, blank=True, help_text="The drift sketch that this run is compared with; empty for a reference"
+    )
     judge_token = models.CharField(max_length=32, blank=True)
     judge_expires = models.DateTimeField(null=True, blank=True)
     result_digest = models.CharField(
@@ -148,6 +154,9 @@ class Shard(models.Model):
     sketch_digest = models.CharField(max_length=64, blank=True)
     index_digest = models.CharField(
         max_length=64, blank=True, help_text="What readers of patient-level content see of its studies, in the store"
+    )
+    sample_digest = models.CharField(
+        max_length=64, blank=True, help_text="A sample of its studies' streams, patient-level, in the store"
     )
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

@@ -1,0 +1,283 @@
+"""``auscult monitor``: what watches deployments, how it stands, and bringing it studies by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from config.cli.files import BadInputCommand, BadInputGroup
+
+if TYPE_CHECKING:
+    from evaluation.models import Monitor, MonitorWindow
+
+MOST_BYTES = 200_000
+SHOWN_WINDOWS = 12
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+by_option = click.option("--by", "username", envvar="AUSCULT_USER", required=True, help="On whose behalf.")
+
+
+@click.group(cls=BadInputGroup)
+def monitor() -> None:
+    """Monitors of deployments: data, windows, alerts."""
+
+
+@monitor.command("list", cls=BadInputCommand)
+@click.option("--all", "everything", is_flag=True, help="Ended ones too.")
+@json_option
+def list_command(everything: bool, as_json: bool) -> None:
+    """List monitors with their last window."""
+    from config.cli import open_installation
+
+    open_installation()
+    from evaluation.models import Monitor
+
+    rows = Monitor.objects.select_related("deployment__version__system", "owner", "protocol").order_by("pk")
+    found = [_facts(row) for row in (rows if everything else rows.exclude(status=Monitor.Status.ENDED))]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for item in found:
+        last = item["window"]
+        told = f"window {last['index']} {last['status']}{', ALARM' if last['alarm'] else ''}" if last else "no window"
+        click.echo(
+            f"{item['id']}\t{item['status']}\t{item['version']}\t{item['site']}\t{item['name']}\t{told}"
+            f"\t{item['open_alerts']} open alerts"
+        )
+    if not found:
+        click.echo("No deployment is monitored.")
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("number", type=int)
+@json_option
+def show(number: int, as_json: bool) -> None:
+    """Show one monitor: what it reads, when, by which protocol, and how it stands."""
+    row = _opened(number)
+    facts = _facts(row) | {
+        "protocol": row.protocol.name,
+        "reference": str(row.reference_cohort),
+        "source": {"kind": row.source_kind} | row.source,
+        "window_of": {"unit": row.window_unit, "size": row.window_size, "grace_hours": row.grace_hours},
+        "schedule": row.crontab or f"every {row.every_seconds} s",
+        "zone": row.zone,
+        "owner": row.owner.username,
+        "escalate_to": row.escalate_to.username if row.escalate_to else None,
+        "next_at": row.next_at.isoformat() if row.next_at else None,
+        "error": row.error,
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name}: {json.dumps(value) if isinstance(value, dict) else '–' if value in (None, '') else value}")
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("number", type=int)
+@click.option("--all", "everything", is_flag=True, help=f"Not the last {SHOWN_WINDOWS} alone.")
+@json_option
+def windows(number: int, everything: bool, as_json: bool) -> None:
+    """List the windows of a monitor, the newest first, whatever became of them."""
+    row = _opened(number)
+    found = [_window(window) for window in row.windows.order_by("-index")[: None if everything else SHOWN_WINDOWS]]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for item in found:
+        evidence = "" if item["log_e"] is None else f"\tlog e {item['log_e']:.2f}"
+        told = f"\t{item['error']}" if item["error"] else ""
+        click.echo(
+            f"{item['index']}\t{item['opens_at'][:16]}\t{item['closes_at'][:16]}\t{item['status']}"
+            f"\t{item['studies']} studies{evidence}{', ALARM' if item['alarm'] else ''}{told}"
+        )
+    if not found:
+        click.echo("No window is due yet.")
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("number", type=int)
+@click.option("--all", "everything", is_flag=True, help="Closed ones too.")
+@json_option
+def alerts(number: int, everything: bool, as_json: bool) -> None:
+    """List the alerts of a monitor, the latest first."""
+    row = _opened(number)
+    rows = row.alerts.select_related("assigned_to")
+    if not everything:
+        rows = rows.exclude(status="closed")
+    found = [
+        {
+            "id": alert.pk,
+            "kind": alert.kind,
+            "severity": alert.severity,
+            "status": alert.status,
+            "title": alert.title,
+            "times": alert.times,
+            "last_at": alert.last_at.isoformat(),
+            "assigned_to": alert.assigned_to.username if alert.assigned_to else None,
+        }
+        for alert in rows
+    ]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for item in found:
+        click.echo(
+            f"{item['id']}\t{item['severity']}\t{item['status']}\t{item['kind']}\t{item['title']}"
+            f"\t{item['times']} times"
+        )
+    if not found:
+        click.echo("No alert is open.")
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@by_option
+def create(path: Path, username: str) -> None:
+    """Make a monitor from a YAML file; docs/drift/sources.md shows one."""
+    from config.cli import acting_user, open_installation
+
+    open_installation()
+    from config.cli.monitor_file import monitor_facts
+    from evaluation.services.monitors import create_monitor
+
+    made = create_monitor(**monitor_facts(_yaml(path), file=path.name), by=acting_user(username))
+    click.echo(f"Monitor {made.pk} of {made.deployment}: {made.get_status_display().lower()}.")
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("number", type=int)
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--name", help="What to call it; a refused delivery is mended by one of the same name.")
+@by_option
+@json_option
+def deliver(number: int, path: Path, name: str | None, username: str, as_json: bool) -> None:
+    """Bring a CSV, Parquet or NDJSON file of studies to a monitor. Exit status: 0 taken, 3 refused."""
+    from config.cli import acting_user
+    from core.errors import CohortError
+
+    row = _opened(number)
+    from evaluation.services.deliveries import deliver_studies
+
+    if not path.is_file():
+        raise CohortError("There is no such file.", remedy="Check the path.", file=str(path))
+    found = deliver_studies(monitor=row, path=path, name=name or path.name, by=acting_user(username))
+    delivery = found.delivery
+    if as_json:
+        click.echo(json.dumps({"id": delivery.pk, "new": found.new, "status": delivery.status,
+                               "studies": delivery.n_studies, "findings": delivery.findings}))  # fmt: skip
+    else:
+        for item in delivery.findings:
+            place = f"row {item['row']:,}: " if item["row"] else ""
+            click.echo(f"{item['severity']}: {place}{item['message']} What to do: {item['remedy']}", err=True)
+        word = "Kept" if found.new else "Known already"
+        click.echo(f"{'Refused' if delivery.status == 'refused' else word}: {delivery.n_studies:,} studies.")
+    if delivery.status == "refused":
+        click.get_current_context().exit(3)
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("number", type=int)
+@by_option
+def run(number: int, username: str) -> None:
+    """Look for windows that are due now, without waiting for the schedule."""
+    from config.cli import acting_user
+
+    row = _opened(number)
+    from evaluation.services.monitors import run_now
+
+    run_now(monitor=row, by=acting_user(username))
+    click.echo(f"Monitor {row.pk} looks now.")
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("number", type=int)
+@by_option
+def pause(number: int, username: str) -> None:
+    """Stop a monitor for a while; windows that pass meanwhile are worked on when it goes on."""
+    from config.cli import acting_user
+
+    row = _opened(number)
+    from evaluation.services.monitors import pause_monitor
+
+    pause_monitor(monitor=row, by=acting_user(username))
+    click.echo(f"Monitor {row.pk} is paused.")
+
+
+@monitor.command(cls=BadInputCommand)
+@click.argument("number", type=int)
+@by_option
+def resume(number: int, username: str) -> None:
+    """Let a paused monitor go on."""
+    from config.cli import acting_user
+
+    row = _opened(number)
+    from evaluation.services.monitors import resume_monitor
+
+    resume_monitor(monitor=row, by=acting_user(username))
+    click.echo(f"Monitor {row.pk} is active.")
+
+
+def _opened(number: int) -> Monitor:
+    from config.cli import open_installation
+
+    open_installation()
+    from core.errors import NotFoundError
+    from evaluation.models import Monitor
+
+    rows = Monitor.objects.select_related(
+        "deployment__version__system", "protocol", "owner", "escalate_to", "reference_cohort__cohort"
+    )
+    row = rows.filter(pk=number).first()
+    if row is None:
+        raise NotFoundError(f"There is no monitor {number}.", remedy="List them with: auscult monitor list.")
+    return row
+
+
+def _facts(row: Monitor) -> dict[str, Any]:
+    last = row.windows.order_by("-index").first()
+    return {
+        "id": row.pk,
+        "name": row.name,
+        "status": row.status,
+        "version": str(row.deployment.version),
+        "site": row.deployment.site,
+        "cycle": row.cycle,
+        "window": _window(last) if last else None,
+        "open_alerts": row.alerts.exclude(status="closed").count(),
+    }
+
+
+def _window(window: MonitorWindow) -> dict[str, Any]:
+    from evaluation.engine import Protocol
+
+    few = window.n_patients < Protocol.from_dict(window.monitor.protocol.body).minimum_cell
+    return {
+        "index": window.index,
+        "status": window.status,
+        "opens_at": window.opens_at.isoformat(),
+        "closes_at": window.closes_at.isoformat(),
+        "studies": "few" if few and window.n_patients else window.n_studies,
+        "log_e": window.log_e,
+        "alarm": window.alarm,
+        "run": window.run_id,
+        "findings": window.findings,
+        "error": window.error,
+    }
+
+
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    from core.errors import AuscultError
+
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise AuscultError("The file is too large for a monitor.", remedy="Give its YAML file.", file=path.name)
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise AuscultError(
+            "The file is not YAML that can be read.", remedy="Check the path, quotes and indentation.", file=path.name
+        ) from error

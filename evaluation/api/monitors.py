@@ -1,0 +1,201 @@
+"""Delivering studies and asking how a monitor stands. No answer repeats a name or a value that was sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db.models import Count
+from django.http import HttpRequest, JsonResponse
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from core.bearer import Bearer
+from core.errors import AuscultError, NotFoundError
+from core.models import ApiToken
+from evaluation.engine import Protocol as Rules
+from evaluation.models import Alert, Delivery, Monitor, MonitorWindow
+from evaluation.services.deliveries import deliver_studies
+
+router = Router(auth=Bearer(ApiToken.Scope.MONITORS))
+MOST_BYTES = 64 << 20
+PIECE = 1 << 20
+FORMS = {
+    "text/csv": ".csv",
+    "application/x-ndjson": ".ndjson",
+    "application/ndjson": ".ndjson",
+    "application/jsonl": ".ndjson",
+    "application/vnd.apache.parquet": ".parquet",
+}
+
+
+class FindingOut(Schema):
+    """Something odd, without what was sent. ``column`` is given where the reference has it."""
+
+    code: str
+    severity: str
+    message: str
+    remedy: str
+    column: str | None
+    row: int | None
+    count: int
+
+
+class DeliveryOut(Schema):
+    """``new`` is false where the same content had come before; ``studies`` is how many are kept."""
+
+    id: int
+    new: bool
+    status: str
+    studies: int
+    first_at: str | None
+    last_at: str | None
+    findings: list[FindingOut]
+
+
+class WindowOut(Schema):
+    index: int
+    status: str
+    opens_at: str
+    closes_at: str
+    studies: int | None
+    patients: int | None
+    alarm: bool
+    log_e: float | None
+    threshold: float | None
+
+
+class MonitorOut(Schema):
+    """How a monitor stands. Counts of a window with too few patients are left out; ``alerts`` counts those that are
+    not closed, by severity."""
+
+    id: int
+    name: str
+    status: str
+    version: str
+    site: str
+    cycle: int
+    next_at: str | None
+    window: WindowOut | None
+    alerts: dict[str, int]
+
+
+@router.get("/monitors/{pk}", response=MonitorOut, url_name="monitor-state")
+def get_monitor(request: Any, pk: int) -> dict[str, Any]:
+    """The state of a monitor and its last window that is closed; counts only, no patients."""
+    monitor = _monitor(pk)
+    window = monitor.windows.exclude(status=MonitorWindow.Status.DUE).order_by("-index").first()
+    open_alerts = Alert.objects.filter(monitor=monitor).exclude(status=Alert.Status.CLOSED)
+    counted = open_alerts.order_by().values("severity").annotate(n=Count("pk"))
+    return {
+        "id": monitor.pk,
+        "name": monitor.name,
+        "status": monitor.status,
+        "version": str(monitor.deployment.version),
+        "site": monitor.deployment.site,
+        "cycle": monitor.cycle,
+        "next_at": monitor.next_at.isoformat() if monitor.next_at else None,
+        "window": _window(window, monitor) if window else None,
+        "alerts": {row["severity"]: row["n"] for row in counted},
+    }
+
+
+@router.post("/monitors/{pk}/deliveries", response=DeliveryOut, url_name="deliveries")
+def post_delivery(
+    request: HttpRequest, pk: int, batch: Annotated[str, Query(), Field(pattern=r"^[A-Za-z0-9._-]{0,80}$")] = ""
+) -> Any:
+    """Deliver studies as CSV, NDJSON or Parquet in the body. All of them are taken, or none."""
+    from evaluation.monitoring.deliveries import scratch
+
+    monitor = _monitor(pk)
+    with scratch() as folder:
+        path = _received(request, folder)
+        name = f"batch {batch}" if batch else "sent by a program"
+        found = deliver_studies(monitor=monitor, path=path, name=name, by=request.auth)  # type: ignore[attr-defined]
+    body = _delivery(found.delivery, monitor, new=found.new)
+    if found.delivery.status == Delivery.Status.REFUSED:
+        return _refused(body)
+    return body
+
+
+def _received(request: HttpRequest, folder: Path) -> Path:
+    """The body as a file.
+
+    Raises:
+        AuscultError: another form than those that are taken, or nothing at all.
+        RequestDataTooBig: as it says.
+    """
+    suffix = FORMS.get((request.content_type or "").lower())
+    if suffix is None:
+        raise AuscultError(
+            "The body is in no form that is taken here.", remedy=f"Set Content-Type to one of: {', '.join(FORMS)}."
+        )
+    most = getattr(settings, "AUSCULT_DELIVERY_BYTES", MOST_BYTES)
+    target, size = folder / f"body{suffix}", 0
+    with target.open("wb") as stream:
+        while piece := request.read(PIECE):
+            size += len(piece)
+            if size > most:
+                raise RequestDataTooBig
+            stream.write(piece)
+    if not size:
+        raise AuscultError("The body is empty.", remedy="Send one row for each study.")
+    return target
+
+
+def _monitor(pk: int) -> Monitor:
+    rows = Monitor.objects.select_related("deployment__version__system", "reference_cohort__cohort")
+    monitor = rows.filter(pk=pk).first()
+    if monitor is None:
+        raise NotFoundError("There is no such monitor.", remedy="Its number is in the address of its page.")
+    return monitor
+
+
+def _window(window: MonitorWindow, monitor: Monitor) -> dict[str, Any]:
+    small = window.n_patients < Rules.from_dict(monitor.protocol.body).minimum_cell
+    return {
+        "index": window.index,
+        "status": window.status,
+        "opens_at": window.opens_at.isoformat(),
+        "closes_at": window.closes_at.isoformat(),
+        "studies": None if small else window.n_studies,
+        "patients": None if small else window.n_patients,
+        "alarm": window.alarm,
+        "log_e": window.log_e,
+        "threshold": window.look.get("threshold"),
+    }
+
+
+def _delivery(row: Delivery, monitor: Monitor, *, new: bool) -> dict[str, Any]:
+    from evaluation.monitoring.deliveries import expected_of
+    from evaluation.monitoring.findings import Finding, without_names
+    from models_registry.cohorts.arrival import REQUIRED
+
+    known = {*expected_of(monitor).columns, *REQUIRED}
+    return {
+        "id": row.pk,
+        "new": new,
+        "status": row.status,
+        "studies": row.n_studies,
+        "first_at": row.first_at.isoformat() if row.first_at else None,
+        "last_at": row.last_at.isoformat() if row.last_at else None,
+        "findings": [without_names(Finding.from_dict(item), known).to_dict() for item in row.findings],
+    }
+
+
+def _refused(body: dict[str, Any]) -> JsonResponse:
+    """A delivery that was not taken, as a problem with every finding."""
+    found = [item for item in body["findings"] if item["severity"] != Alert.Severity.INFO] or body["findings"]
+    problem = {
+        "type": "about:blank",
+        "title": "Not as asked for",
+        "status": 422,
+        "detail": found[0]["message"] if found else "The studies cannot be read.",
+        "remedy": found[0]["remedy"] if found else "",
+        "delivery": body,
+    }
+    response = JsonResponse(problem, status=422, content_type="application/problem+json")
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,1 @@
+"""What runs a monitor: reading its data, judging its windows, telling of alarms."""

@@ -1,0 +1,210 @@
+"""Alerts: the list with its filters, and one of them with what can be done about it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_safe
+
+from core.access import can, people_with
+from core.models import INSIDERS, User
+from core.pages.forms import HouseForm
+from core.pages.readers import HouseRequest, reads
+from evaluation import selectors_alerts
+from evaluation import selectors_monitors as selectors
+from evaluation.access_alerts import check_may_handle_alert, check_may_settle_alert
+from evaluation.models import Alert
+from evaluation.pages.monitors_forms import PersonChoice, attempt_at_fields, one_of
+from evaluation.pages.monitors_words import group_words, span_words, stream_words, unit_words
+from evaluation.services import alerts as services
+
+PAGE_SIZE = 40
+STATES = (("unclosed", "Not closed"), *Alert.Status.choices, ("all", "All"))
+SNOOZES = (
+    ("4", "4 hours"),
+    ("24", "1 day"),
+    ("72", "3 days"),
+    ("168", "1 week"),
+    ("720", "30 days"),
+    ("2160", "90 days"),
+)
+DONE = {
+    "acknowledge": "You have acknowledged the alert: it is not escalated any more.",
+    "assign": "The alert has its person, who is told.",
+    "snooze": "The alert rests until then. If the matter is raised meanwhile, it counts up and stays at rest.",
+    "close": "The alert is closed.",
+}
+
+
+class EmptyForm(HouseForm):
+    """An act without fields."""
+
+    def __init__(self, *args: Any, alert: Alert, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class AssignForm(HouseForm):
+    to = PersonChoice(
+        queryset=None,
+        label="Who sees to it",
+        empty_label="Choose a person",
+        error_messages={"required": "Choose who sees to it."},
+    )
+
+    def __init__(self, *args: Any, alert: Alert, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        keys = [user.pk for user in people_with(*INSIDERS)]
+        field: Any = self.fields["to"]
+        field.queryset = User.objects.filter(pk__in=keys).order_by("first_name", "username")
+
+
+class SnoozeForm(HouseForm):
+    hours = forms.ChoiceField(label="For how long", choices=SNOOZES, initial="24")
+    reason = forms.CharField(
+        label="Reason",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        max_length=2000,
+        help_text="Why it can wait. Kept with your name.",
+        error_messages={"required": "Say why it can wait."},
+    )
+
+    def __init__(self, *args: Any, alert: Alert, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        most = 24 * services.LONGEST_REST[Alert.Severity(alert.severity)]
+        field: Any = self.fields["hours"]
+        field.choices = [(hours, words) for hours, words in SNOOZES if int(hours) <= most]
+
+    def clean(self) -> dict[str, Any]:
+        given = dict(super().clean() or self.cleaned_data)
+        hours = given.pop("hours", None)
+        return given | {"until": timezone.now() + dt.timedelta(hours=int(hours))} if hours else given
+
+
+class CloseForm(HouseForm):
+    resolution = forms.ChoiceField(
+        label="What it came to",
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose what it came to."},
+    )
+    closing = forms.CharField(
+        label="What was found and done",
+        widget=forms.Textarea(attrs={"rows": 4}),
+        max_length=4000,
+        help_text="Kept for ever with your name. Name no patient.",
+        error_messages={"required": "Say what was found and done."},
+    )
+
+    def __init__(self, *args: Any, alert: Alert, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["resolution"]
+        offered = services.BY_HAND if services.is_alarm(alert) else services.BY_HAND[:2]
+        field.choices = [(choice.value, choice.label) for choice in offered]
+
+
+FORMS: dict[str, type[HouseForm]] = {
+    "acknowledge": EmptyForm,
+    "assign": AssignForm,
+    "snooze": SnoozeForm,
+    "close": CloseForm,
+}
+SERVICES: dict[str, Any] = {
+    "acknowledge": services.acknowledge_alert,
+    "assign": services.assign_alert,
+    "snooze": services.snooze_alert,
+    "close": services.close_alert,
+}
+
+
+def _filter_of(request: HouseRequest) -> selectors_alerts.AlertFilter:
+    """What the address asks for; what it does not know does not narrow."""
+    asked = {name: request.GET.get(name, "").strip() for name in ("state", "severity", "kind", "monitor", "mine")}
+    known = {
+        "state": {name for name, _ in STATES},
+        "severity": set(Alert.Severity.values),
+        "kind": set(Alert.Kind.values),
+    }
+    for name, values in known.items():
+        asked[name] = asked[name] if asked[name] in values else ""
+    asked["monitor"] = asked["monitor"] if asked["monitor"].isdecimal() and len(asked["monitor"]) < 19 else ""
+    return selectors_alerts.AlertFilter(**asked | {"state": asked["state"] or "unclosed"})
+
+
+@require_safe
+@reads
+def alert_list(request: HouseRequest) -> HttpResponse:
+    """What needs somebody, the gravest on top; the table asks for itself again every minute."""
+    chosen = _filter_of(request)
+    page = Paginator(selectors_alerts.list_alerts(chosen, person=request.user), PAGE_SIZE).get_page(
+        request.GET.get("page")
+    )
+    context = {
+        "page": page,
+        "chosen": chosen,
+        "filtered": chosen != selectors_alerts.AlertFilter(),
+        "page_query": urlencode(chosen.query) + "&",
+        "states": STATES,
+        "severities": Alert.Severity.choices,
+        "kinds": Alert.Kind.choices,
+        "monitors": selectors.list_monitors(),
+    }
+    return render(request, "evaluation/alerts.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@reads
+def alert_detail(request: HouseRequest, pk: int) -> HttpResponse:
+    """One alert: what it says, who deals with it, what can be done. A POST does one of the acts."""
+    alert = selectors_alerts.get_alert(pk)
+    made = {name: one_of(form, name, request, alert=alert) for name, form in FORMS.items()}
+    act = request.POST.get("act", "")
+    sent = made.get(act)
+    if sent is not None:
+        if attempt_at_fields(sent, partial(SERVICES[act], alert=alert, by=request.user)) is not None:
+            messages.success(request, DONE[act])
+            return redirect("alert", pk=pk)
+        alert = selectors_alerts.get_alert(pk)
+    context = _about(request, alert) | {"forms": made, "form": sent}
+    return render(request, "evaluation/alert.html", context, status=sent.status if sent else 200)
+
+
+def _about(request: HouseRequest, alert: Alert) -> dict[str, Any]:
+    monitor, window = alert.monitor, alert.window
+    due = services.waits_since(alert) + dt.timedelta(hours=monitor.escalate_after_hours)
+    return {
+        "alert": alert,
+        "monitor": monitor,
+        "span": span_words(window, monitor.zone) if window else "",
+        "streams": _streams(alert),
+        "causes": (window.causes or [])[:3] if window and window.alarm else [],
+        "escalates_at": due if due > timezone.now() else None,
+        "restarts": services.is_alarm(alert),
+        "history": alert.events.select_related("by").order_by("-pk"),
+        "sent": alert.deliveries.select_related("webhook").order_by("-pk")[:10],
+        "may_handle": can(check_may_handle_alert, request.user, alert),
+        "may_settle": can(check_may_settle_alert, request.user, alert),
+    }
+
+
+def _streams(alert: Alert) -> list[dict[str, Any]]:
+    """The streams of the alarm with their numbers, in one query; none where no window is behind it."""
+    if alert.window is None or not alert.window.alarm:
+        return []
+    rows = alert.window.points.filter(alarming=True).order_by("pk")[:8]
+    return [
+        {
+            "point": row,
+            "title": stream_words(row.stream, row.detail),
+            "group": group_words(row.attribute, row.group),
+            "unit": unit_words(row.effect),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,342 @@
+"""Making, pausing and ending monitors, and restarting their test when an alarm is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from core import ledger
+from core.digests import sha256_json, sha256_text
+from core.errors import RELOAD, AuscultError, ConflictError, DeniedError
+from core.models import User
+from core.plain_text import written
+from evaluation.access import check_may_request_audit
+from evaluation.access_monitors import check_may_make_monitor, check_may_steer_monitor
+from evaluation.engine import Protocol as Rules
+from evaluation.engine.drift.sketch import DriftSketch
+from evaluation.models import Alert, Monitor, MonitorWindow, Protocol
+from evaluation.monitoring.scheduling import schedule_monitor, unschedule_monitor
+from evaluation.monitoring.schema import check_reference, check_source
+from evaluation.monitoring.windows import check_zone, read_crontab
+from models_registry.models import CohortVersion, Deployment
+from models_registry.services.versions import model_store
+
+Status = Monitor.Status
+TRANSITIONS: dict[str, frozenset[str]] = {
+    Status.PREPARING: frozenset({Status.ACTIVE, Status.FAILED, Status.ENDED}),
+    Status.FAILED: frozenset({Status.PREPARING, Status.ENDED}),
+    Status.ACTIVE: frozenset({Status.PAUSED, Status.ENDED}),
+    Status.PAUSED: frozenset({Status.ACTIVE, Status.ENDED}),
+    Status.ENDED: frozenset(),
+}
+"""What may follow on what."""
+MOST_NAME, MOST_REASON = 120, 2000
+LEAST_SECONDS = 5
+LONGEST_GRACE = 24 * 366
+MOST_SIZE = 1_000_000
+
+
+@transaction.atomic
+def create_monitor(
+    *,
+    deployment: Deployment,
+    name: str,
+    protocol: Protocol,
+    reference_cohort: CohortVersion,
+    source_kind: str,
+    source: Mapping[str, Any],
+    window_unit: str,
+    window_size: int,
+    first_opens_at: datetime,
+    owner: User,
+    by: User,
+    grace_hours: int = 0,
+    zone: str = "UTC",
+    crontab: str = "",
+    every_seconds: int | None = None,
+    escalate_to: User | None = None,
+    escalate_after_hours: int = 24,
+) -> Monitor:
+    """Have a deployment watched. A worker makes the reference first; the schedule begins when that is there.
+
+    Args:
+        source: Settings of the source; secrets are named as environment variables, never given.
+        first_opens_at: May lie in the past: the windows since then are judged one by one.
+        owner: Requests the audits of the windows, under the same separation of duties as any audit.
+        crontab: Five fields, read by the clock of ``zone``; or else ``every_seconds``.
+
+    Raises:
+        DeniedError: ``by`` is no auditor; or ``owner`` may not audit this version by this protocol.
+        AuscultError: a field is wrong; ``column`` names it.
+        CohortError, ProtocolError: source, reference and protocol do not fit each other.
+        ConflictError: the deployment has ended, or has a monitor of this name.
+    """
+    check_may_make_monitor(by)
+    deployment = _watchable(deployment, protocol=protocol, owner=owner)
+    facts = _checked(
+        name=name,
+        window_unit=window_unit,
+        window_size=window_size,
+        grace_hours=grace_hours,
+        escalate_after_hours=escalate_after_hours,
+        zone=zone,
+        source_kind=source_kind,
+        first_opens_at=first_opens_at,
+    )
+    facts |= _schedule(crontab, every_seconds)
+    compared: dict[str, Any] = {"deployment": deployment, "protocol": protocol}
+    settled = check_source(source_kind, dict(source))
+    check_reference(**compared, reference=reference_cohort, kind=source_kind, source=settled)
+    people = {"owner": owner, "escalate_to": escalate_to, "created_by": by}
+    row = _insert(**compared, reference_cohort=reference_cohort, source=settled, **people, **facts)
+    _record(row, "monitor.created", by, **_in_ledger(row))
+    _prepare(row)
+    return row
+
+
+def _watchable(deployment: Deployment, *, protocol: Protocol, owner: User) -> Deployment:
+    """The deployment as it stands, if it can be watched by this protocol in this person's name."""
+    row = Deployment.objects.select_related("version__system", "version__submitted_by").get(pk=deployment.pk)
+    if row.status == Deployment.Status.ENDED:
+        raise ConflictError(f"{row} has ended.", remedy="Choose a deployment that is in use.")
+    _check_owner(owner, deployment=row, protocol=protocol)
+    _check_drift(protocol)
+    return row
+
+
+def _checked(**given: Any) -> dict[str, Any]:
+    """The fields of a monitor that stand for themselves, each checked.
+
+    Raises:
+        AuscultError: naming the first that is wrong.
+    """
+    if timezone.is_naive(given["first_opens_at"]):
+        raise AuscultError("The first window opens at a time without zone.", remedy="Add it.", column="first_opens_at")
+    return given | {
+        "name": written(" ".join(given["name"].split()), name="The name", most=MOST_NAME, column="name"),
+        "window_unit": _one_of(given["window_unit"], Monitor.Unit.values, "window_unit"),
+        "window_size": _number(given["window_size"], 1, MOST_SIZE, "window_size"),
+        "grace_hours": _number(given["grace_hours"], 0, LONGEST_GRACE, "grace_hours"),
+        "escalate_after_hours": _number(given["escalate_after_hours"], 1, 24 * 90, "escalate_after_hours"),
+        "zone": check_zone(given["zone"]).key,
+        "source_kind": _one_of(given["source_kind"], Monitor.Source.values, "source_kind"),
+    }
+
+
+def _in_ledger(row: Monitor) -> dict[str, Any]:
+    return {
+        "deployment": row.deployment_id,
+        "version": row.deployment.version.digest,
+        "protocol": row.protocol.digest,
+        "reference": row.reference_cohort.digest,
+        "owner": row.owner.username,
+        "source_sha256": sha256_json({"kind": row.source_kind, "settings": row.source}),
+        "window": f"{row.window_size} {row.window_unit}",
+        "schedule": row.crontab or f"every {row.every_seconds} s",
+        "zone": row.zone,
+    }
+
+
+def _check_owner(owner: User, *, deployment: Deployment, protocol: Protocol) -> None:
+    try:
+        check_may_request_audit(owner, version=deployment.version, protocol=protocol)
+    except DeniedError as denial:
+        raise DeniedError(
+            f"{owner} cannot own this monitor: {denial.message}",
+            remedy="The owner requests the audits of the windows. " + denial.remedy,
+        ) from denial
+
+
+def _check_drift(protocol: Protocol) -> None:
+    rules = Rules.from_dict(protocol.body)
+    if rules.drift is None or "drift" not in rules.suites:
+        raise AuscultError(
+            f"The protocol {protocol.name} watches nothing: it has no section 'drift'.",
+            remedy="Use one such as drift-weekly-v1; docs/protocols.md describes the section.",
+            column="protocol",
+        )
+
+
+def _schedule(crontab: str, every_seconds: int | None) -> dict[str, Any]:
+    if bool(crontab) == (every_seconds is not None):
+        raise AuscultError(
+            "A monitor has one schedule: a crontab, or a number of seconds.",
+            remedy="Give one of them.",
+            column="crontab",
+        )
+    if crontab:
+        read_crontab(crontab)
+        return {"crontab": " ".join(crontab.split()), "every_seconds": None}
+    return {"crontab": "", "every_seconds": _number(every_seconds, LEAST_SECONDS, 366 * 86400, "every_seconds")}
+
+
+def _number(value: Any, least: int, most: int, column: str) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise AuscultError(
+            f"'{column}' is {value!r}.", remedy=f"Give a whole number from {least:,} to {most:,}.", column=column
+        )
+    return value
+
+
+def _one_of(value: str, known: list[str], column: str) -> str:
+    if value not in known:
+        raise AuscultError(
+            f"'{column}' is '{str(value)[:40]}'.", remedy=f"Use one of: {', '.join(known)}.", column=column
+        )
+    return value
+
+
+def _insert(**facts: Any) -> Monitor:
+    try:
+        with transaction.atomic():
+            return Monitor.objects.create(**facts)
+    except IntegrityError as error:
+        raise ConflictError(
+            f"{facts['deployment']} has a monitor called '{facts['name']}' already.",
+            remedy="Give it another name, or end the other one first.",
+        ) from error
+
+
+@transaction.atomic
+def pause_monitor(*, monitor: Monitor, by: User, reason: str = "") -> Monitor:
+    """Stop a monitor for a while. Windows that close meanwhile are worked on when it goes on; none is left out."""
+    check_may_steer_monitor(by, monitor)
+    words = _reason(reason)
+    row = _move(monitor, {Status.ACTIVE}, Status.PAUSED, reason=words)
+    unschedule_monitor(row)
+    _record(row, "monitor.paused", by, reason_sha256=sha256_text(words))
+    return row
+
+
+@transaction.atomic
+def resume_monitor(*, monitor: Monitor, by: User) -> Monitor:
+    """Let a paused monitor go on: it looks at once for the windows that closed meanwhile."""
+    from evaluation import tasks
+
+    check_may_steer_monitor(by, monitor)
+    row = _move(monitor, {Status.PAUSED}, Status.ACTIVE, reason="")
+    schedule_monitor(row)
+    _record(row, "monitor.resumed", by)
+    tasks.fire_monitor.delay_on_commit(row.pk)
+    return row
+
+
+@transaction.atomic
+def end_monitor(*, monitor: Monitor, by: User | None, reason: str = "") -> Monitor:
+    """End a monitor for good. What it found stays; windows that were not judged are not judged any more.
+
+    Args:
+        by: None where the platform does it, because the deployment ended.
+    """
+    if by is not None:
+        check_may_steer_monitor(by, monitor)
+    words = _reason(reason)
+    old = {Status.PREPARING, Status.FAILED, Status.ACTIVE, Status.PAUSED}
+    row = _move(monitor, old, Status.ENDED, reason=words)
+    unschedule_monitor(row)
+    _record(row, "monitor.ended", by, reason_sha256=sha256_text(words))
+    return row
+
+
+@transaction.atomic
+def retry_preparation(*, monitor: Monitor, by: User) -> Monitor:
+    """Make the reference again after it failed."""
+    check_may_steer_monitor(by, monitor)
+    row = _move(monitor, {Status.FAILED}, Status.PREPARING, error="", reference_run=None, frame_digest="")
+    _record(row, "monitor.preparation_retried", by)
+    _prepare(row)
+    return row
+
+
+@transaction.atomic
+def run_now(*, monitor: Monitor, by: User) -> Monitor:
+    """Have it look for windows that are due, without waiting for the schedule."""
+    from evaluation import tasks
+
+    check_may_steer_monitor(by, monitor)
+    monitor.refresh_from_db()
+    if monitor.status != Status.ACTIVE:
+        raise ConflictError(
+            f"{monitor.name} is {monitor.get_status_display().lower()}, so it does not look.", remedy=RELOAD
+        )
+    _record(monitor, "monitor.asked", by)
+    tasks.fire_monitor.delay_on_commit(monitor.pk)
+    return monitor
+
+
+@transaction.atomic
+def restart_cycle(*, monitor: Monitor, resolution: str, window: MonitorWindow | None, by: User) -> Monitor:
+    """Begin the test anew when an alarm was closed; the act of closing it calls this.
+
+    From then on false alarms are rare by their run length. Where the change is accepted (``new_normal``), later windows
+    are compared with the judged windows since the change began; else with the same reference as before.
+
+    Args:
+        window: That of the alarm.
+
+    Raises:
+        ConflictError: the windows since the change have too few patients to be a reference.
+    """
+    row = Monitor.objects.select_for_update(of=("self",), no_key=True).get(pk=monitor.pk)
+    facts: dict[str, Any] = {"cycle": row.cycle + 1}
+    if resolution == Alert.Resolution.NEW_NORMAL:
+        facts |= _reference_since(row, window)
+    Monitor.objects.filter(pk=row.pk).update(**facts)
+    row.refresh_from_db()
+    _record(
+        row,
+        "monitor.restarted",
+        by,
+        cycle=row.cycle,
+        resolution=str(resolution),
+        reference=row.reference_digest,
+        windows=list(row.reference_windows),
+    )
+    return row
+
+
+def _reference_since(monitor: Monitor, window: MonitorWindow | None) -> dict[str, Any]:
+    """The judged windows of this cycle since the alarm's change began, as one sketch."""
+    onset = (window.look.get("onset") if window else None) or 0
+    rows = monitor.windows.filter(cycle=monitor.cycle, status=MonitorWindow.Status.JUDGED, index__gte=onset).exclude(
+        sketch_digest=""
+    )
+    found = list(rows.order_by("index").values_list("pk", "sketch_digest"))
+    store = model_store()
+    sketches = [DriftSketch.from_bytes(store.get_bytes(digest)) for _, digest in found]
+    section = Rules.from_dict(monitor.protocol.body).drift
+    least = section.minimum_reference if section else 0
+    if not sketches or (merged := reduce(DriftSketch.merge, sketches)).n < least:
+        raise ConflictError(
+            f"The windows since the change have fewer than the {least:,} patients that a reference needs.",
+            remedy="Wait for another window, or close the alarm in another way.",
+        )
+    return {"reference_digest": store.put_bytes(merged.to_bytes()), "reference_windows": [pk for pk, _ in found]}
+
+
+def _reason(text: str) -> str:
+    return written(text, name="The reason", least=10, most=MOST_REASON, column="reason") if text.strip() else ""
+
+
+def _prepare(row: Monitor) -> None:
+    from evaluation import tasks
+
+    tasks.prepare_monitor.delay_on_commit(row.pk)
+
+
+def _move(monitor: Monitor, old: set[Status], new: Status, **changes: Any) -> Monitor:
+    """Move a monitor by a conditional UPDATE from a state that allows it."""
+    if not Monitor.objects.filter(pk=monitor.pk, status__in=old).update(status=new, **changes):
+        monitor.refresh_from_db()
+        raise ConflictError(f"{monitor.name} is {monitor.get_status_display().lower()} by now.", remedy=RELOAD)
+    monitor.refresh_from_db()
+    return monitor
+
+
+def _record(row: Monitor, act: str, by: User | None, **payload: Any) -> None:
+    ledger.record(actor=by.username if by else "system", act=act, subject=("Monitor", row.pk), payload=payload)
