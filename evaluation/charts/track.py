@@ -42,6 +42,7 @@ from evaluation.charts.timeline_axis import (
     state_words,
 )
 
+MOST_NAMED = 5
 HEIGHT = 230
 LEAST, ROOM = -2.0, 4.0
 """The axis reaches down to an e-value of .01, and up to four powers of ten above the alarm."""
@@ -352,6 +353,8 @@ def _restarts(judged: Sequence[TrackPoint], x: Spec, palette: Palette) -> list[S
         for before, after in pairwise(judged)
         if after.cycle != before.cycle
     ]
+    # Where there are many, only the first is told, so that words do not lie over one another.
+    named = turns if len(turns) <= MOST_NAMED else [turns[0] | {"text": "begins anew at each line"}]
     told = {"x": x, "y": {"value": 2}, "text": {"field": "text", "type": "nominal"}}
     style = {"color": palette.quiet, "fontSize": 11, "align": "left", "baseline": "top", "dx": 4}
-    return [mark("rule", turns, {"x": x}, color=palette.ink, strokeWidth=1.2), mark("text", turns, told, **style)]
+    return [mark("rule", turns, {"x": x}, color=palette.ink, strokeWidth=1.2), mark("text", named, told, **style)]

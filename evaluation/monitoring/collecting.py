@@ -172,9 +172,7 @@ def _registered(window: MonitorWindow, target: Path, alive: Callable[[], None]) 
 
 
 def _order(window: MonitorWindow, token: str, held: Window, cohort: CohortVersion, began: datetime) -> None:
-    """Order the audit and write everything down, in one transaction. What another monitor audits now is waited for."""
-    from evaluation.services.runs import UnderWayError
-
+    """Order the audit and write everything down, in one transaction."""
     seen = keep_keys(held.keys)
     try:
         with transaction.atomic():
@@ -183,9 +181,6 @@ def _order(window: MonitorWindow, token: str, held: Window, cohort: CohortVersio
             facts = {"run": run, "cohort": cohort, "n_studies": cohort.n_studies, "n_patients": cohort.n_patients,
                      "seen_digest": seen}  # fmt: skip
             _finish(window, token, Status.AUDITING, held.findings, began, **facts)
-    except UnderWayError as error:
-        again = {"seconds": FIRST_PAUSE, "progress": window.progress.get("source", {})}
-        _wait(window, token, OnItsWayError(error.message, **again))
     except (ProtocolError, CohortError) as error:
         _end(window, token, Status.REFUSED, held, began, error)
     except AuscultError as error:

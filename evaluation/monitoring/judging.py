@@ -28,7 +28,7 @@ from evaluation.execution.judging import merged_sketch
 from evaluation.models import Monitor, MonitorWindow, RunStatus, StreamPoint
 from evaluation.monitoring.collecting import FINAL
 from evaluation.monitoring.firing import send_next
-from evaluation.monitoring.telling import findings_of, points_of, tell_judged
+from evaluation.monitoring.telling import findings_of, noticed, points_of, tell_judged
 from models_registry import leases
 from models_registry.services.versions import model_store
 
@@ -159,23 +159,18 @@ def _judged(window: MonitorWindow) -> Judgement:
 def _with_last(last: MonitorWindow) -> DriftSketch:
     """The pool of the last window with that window in it, but for numbers that came in another unit."""
     pool, own = (DriftSketch.from_bytes(model_store().get_bytes(d)) for d in (last.baseline_digest, last.sketch_digest))
-    return pool.merge(without_numbers(own, {item["stream"] for item in _noticed(last, NoticeKind.UNIT)}))
+    return pool.merge(without_numbers(own, {item["stream"] for item in noticed(last, NoticeKind.UNIT)}))
 
 
 def _contradicted(earlier: list[MonitorWindow]) -> dict[Scope, int]:
     """Where labels have contradicted estimates in this cycle, and in which window first."""
     found: dict[Scope, int] = {}
     for row in earlier:
-        for item in _noticed(row, NoticeKind.CONCEPT):
+        for item in noticed(row, NoticeKind.CONCEPT):
             where = item["detail"]
             scope = (item["stream"].partition(".")[2], where.get("attribute", ""), where.get("group", ALL))
             found.setdefault(scope, row.index)
     return found
-
-
-def _noticed(row: MonitorWindow, kind: NoticeKind) -> list[dict[str, Any]]:
-    """Notices of one kind that a judged window has among its findings."""
-    return [item for item in row.findings if item.get("code") == f"notice-{kind.value}"]
 
 
 def _write(window: MonitorWindow, token: str, found: Judgement) -> None:

@@ -11,6 +11,7 @@ from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.engine.records import ALL
 from evaluation.engine.registry import Basis, known_metrics
 from evaluation.models import Alert, MonitorWindow, Outcome, StreamPoint, Verdict
+from evaluation.monitoring.findings import Finding
 
 Key = tuple[str, str, str]
 Kind, Severity = Alert.Kind, Alert.Severity
@@ -47,6 +48,11 @@ def findings_of(notices: Iterable[Notice]) -> list[dict[str, Any]]:
         }
         for item in notices
     ]
+
+
+def noticed(window: MonitorWindow, kind: NoticeKind) -> list[dict[str, Any]]:
+    """The notices of one kind among the findings of a judged window."""
+    return [item for item in window.findings if item.get("code") == f"notice-{kind.value}"]
 
 
 def points_of(
@@ -115,6 +121,8 @@ def _settle_past(window: MonitorWindow, notices: Sequence[Notice]) -> None:
     from evaluation.services.alerts import settle_alert
 
     now = {_matter(item.kind, item.stream) for item in notices}
+    # What was odd when this window's data came was told then, and is so now.
+    now |= {Finding.from_dict(item).key[:160] for item in window.findings if "stream" not in item}
     if NoticeKind.FEW.value in now:
         return
     past = Alert.objects.filter(monitor=window.monitor, kind__in=[Kind.FEW, Kind.UNIT])

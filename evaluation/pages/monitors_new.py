@@ -74,11 +74,15 @@ def _preview(form: MonitorForm) -> dict[str, Any]:
         text = f"A window closes whenever {size:,} more studies have arrived, so there is no calendar of them."
         return {"zone": zone, "windows": [], "notes": [text, *_looks(form)]}
     there, now = ZoneInfo(zone), timezone.now()
-    found = [
-        bounds(unit=unit, size=size, first=given["first_opens_at"], zone=zone, index=index,
-               grace_hours=given["grace_hours"] or 0)
-        for index in range(SHOWN_AHEAD)
-    ]  # fmt: skip
+    try:
+        found = [
+            bounds(unit=unit, size=size, first=given["first_opens_at"], zone=zone, index=index,
+                   grace_hours=given["grace_hours"] or 0)
+            for index in range(SHOWN_AHEAD)
+        ]  # fmt: skip
+    except (OverflowError, ValueError):
+        form.add_error("window_size", "No calendar holds five windows of this length. Give a shorter one.")
+        return {}
     rows = [
         {
             "index": item.index,

@@ -18,11 +18,14 @@ from core.plain_text import written
 from evaluation.access import check_may_request_audit
 from evaluation.access_monitors import check_may_make_monitor, check_may_steer_monitor
 from evaluation.engine import Protocol as Rules
+from evaluation.engine.drift.earlier import without_numbers
+from evaluation.engine.drift.records import NoticeKind
 from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.models import Alert, Monitor, MonitorWindow, Protocol
 from evaluation.monitoring.scheduling import schedule_monitor, unschedule_monitor
 from evaluation.monitoring.schema import check_reference, check_source
-from evaluation.monitoring.windows import check_zone, read_crontab
+from evaluation.monitoring.telling import noticed
+from evaluation.monitoring.windows import bounds, check_zone, read_crontab
 from models_registry.models import CohortVersion, Deployment
 from models_registry.services.versions import model_store
 
@@ -39,6 +42,8 @@ MOST_NAME, MOST_REASON = 120, 2000
 LEAST_SECONDS = 5
 LONGEST_GRACE = 24 * 366
 MOST_SIZE = 1_000_000
+MOST_PAST = 5_000
+"""Windows that may lie in the past when a monitor is made: thirteen years by day."""
 
 
 @transaction.atomic
@@ -89,6 +94,7 @@ def create_monitor(
         first_opens_at=first_opens_at,
     )
     facts |= _schedule(crontab, every_seconds)
+    _check_calendar(facts)
     compared: dict[str, Any] = {"deployment": deployment, "protocol": protocol}
     settled = check_source(source_kind, dict(source))
     check_reference(**compared, reference=reference_cohort, kind=source_kind, source=settled)
@@ -126,6 +132,39 @@ def _checked(**given: Any) -> dict[str, Any]:
         "zone": check_zone(given["zone"]).key,
         "source_kind": _one_of(given["source_kind"], Monitor.Source.values, "source_kind"),
     }
+
+
+def _check_calendar(facts: Mapping[str, Any]) -> None:
+    """Whether the calendar holds such windows, and not too many of them lie in the past.
+
+    Raises:
+        AuscultError: naming the length, or the day of the first.
+    """
+    if facts["window_unit"] == Monitor.Unit.COUNT:
+        return
+    given = {
+        "unit": facts["window_unit"],
+        "size": facts["window_size"],
+        "first": facts["first_opens_at"],
+        "zone": facts["zone"],
+        "grace_hours": facts["grace_hours"],
+    }
+    try:
+        bounds(**given, index=0)
+    except (OverflowError, ValueError) as error:
+        raise AuscultError(
+            "No calendar holds so long a window.", remedy="Give a shorter one.", column="window_size"
+        ) from error
+    try:
+        last = bounds(**given, index=MOST_PAST).due_at
+    except (OverflowError, ValueError):  # beyond the end of the calendar
+        return
+    if last <= timezone.now():
+        raise AuscultError(
+            f"More than {MOST_PAST:,} windows would have closed since then, each of which is judged.",
+            remedy="See whether the year is right; begin later, or make the windows longer.",
+            column="first_opens_at",
+        )
 
 
 def _in_ledger(row: Monitor) -> dict[str, Any]:
@@ -306,9 +345,8 @@ def _reference_since(monitor: Monitor, window: MonitorWindow | None) -> dict[str
     rows = monitor.windows.filter(cycle=monitor.cycle, status=MonitorWindow.Status.JUDGED, index__gte=onset).exclude(
         sketch_digest=""
     )
-    found = list(rows.order_by("index").values_list("pk", "sketch_digest"))
-    store = model_store()
-    sketches = [DriftSketch.from_bytes(store.get_bytes(digest)) for _, digest in found]
+    found = list(rows.order_by("index"))
+    sketches = _in_one_unit(found)
     section = Rules.from_dict(monitor.protocol.body).drift
     least = section.minimum_reference if section else 0
     if not sketches or (merged := reduce(DriftSketch.merge, sketches)).n < least:
@@ -316,7 +354,20 @@ def _reference_since(monitor: Monitor, window: MonitorWindow | None) -> dict[str
             f"The windows since the change have fewer than the {least:,} patients that a reference needs.",
             remedy="Wait for another window, or close the alarm in another way.",
         )
-    return {"reference_digest": store.put_bytes(merged.to_bytes()), "reference_windows": [pk for pk, _ in found]}
+    digest = model_store().put_bytes(merged.to_bytes())
+    return {"reference_digest": digest, "reference_windows": [row.pk for row in found]}
+
+
+def _in_one_unit(rows: list[MonitorWindow]) -> list[DriftSketch]:
+    """Sketches of windows; where a stream came in another unit in some of them, without its numbers in those."""
+    odd = [{item["stream"] for item in noticed(row, NoticeKind.UNIT)} for row in rows]
+    # What came in another unit in every one of them comes in it from now on.
+    always = set.intersection(*odd) if odd else set()
+    store = model_store()
+    return [
+        without_numbers(DriftSketch.from_bytes(store.get_bytes(row.sketch_digest)), names - always)
+        for row, names in zip(rows, odd, strict=True)
+    ]
 
 
 def _reason(text: str) -> str:

@@ -118,6 +118,9 @@ def window_length(monitor: Any) -> str:
 def alarm_odds(monitor: Any) -> str:
     """What the protocol promises about false alarms, in words."""
     rules = monitor.protocol.body.get("drift", {}).get("false_alarms", {})
+    if monitor.cycle > 1:
+        windows = int(rules.get("run_length", 1000))
+        return f"since it began anew, at least {windows:,} windows on average to a false alarm"
     alpha = float(rules.get("alpha", 0.05))
     told = f"{100 * alpha:g} %"
     return f"at most {told} for any false alarm, however long it watches"

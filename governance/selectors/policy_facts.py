@@ -282,7 +282,8 @@ def _first_used(versions: Iterable[int]) -> dict[int, datetime]:
 def _watched(versions: Iterable[int]) -> dict[int, list[WatchFact]]:
     """Running deployments of each version. A suspended one is not asked to be watched: nothing is used there."""
     active = Q(monitors__status=Monitor.Status.ACTIVE)
-    judged = active & Q(monitors__windows__status=MonitorWindow.Status.JUDGED)
+    # A window with too few patients is judged without scores: nobody was watched by it.
+    judged = active & Q(monitors__windows__status=MonitorWindow.Status.JUDGED) & ~Q(monitors__windows__residuals=[])
     rows = Deployment.objects.filter(version__in=versions, status=Deployment.Status.RUNNING).annotate(
         active=Count("monitors", filter=active, distinct=True),
         judged=Max("monitors__windows__judged_at", filter=judged),

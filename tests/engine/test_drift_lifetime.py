@@ -288,3 +288,17 @@ def test_after_an_alarm_the_promise_is_a_run_length() -> None:
     assert "at most 0.05" in look(PROTOCOL, [[residual("age", (0.0,))]], [], cycle=1).promise
     third = look(ruled(method="alpha_spending"), [[residual("age", (0.0,))]] * 3, [], cycle=1)
     assert third.threshold == pytest.approx(-math.log(6 * 0.05 / (math.pi**2 * 9)))
+
+
+def test_components_that_go_together_are_not_multiplied() -> None:
+    """Mean wealth of a window whose two scores are one: 1, as a fair bet's; multiplied, it would have no bound."""
+    grid = np.linspace(-12, 12, 4801)
+    both = residual("image", (0.0, 0.0), components=("direction 1", "radius location"), n=10)
+    tracks = lifetime.tracks_of([[both]])
+    track = replace(next(iter(tracks.values())), z=np.stack([grid, grid], axis=-1)[:, None, :])
+    assert track.joint is not None and track.joint.tolist() == [True, False]
+    fair, not_so = (
+        float(integrate.trapezoid(np.exp(bets(item)[:, 0]) * stats.norm.pdf(grid), grid))
+        for item in (track, replace(track, joint=None))
+    )
+    assert fair == pytest.approx(1, abs=1e-6) and not_so > 10

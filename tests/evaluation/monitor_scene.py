@@ -28,6 +28,11 @@ drift:
   critical: [performance]
 """
 FIRST = datetime(2026, 3, 2, tzinfo=UTC)
+SCORES = {
+    "stream": "age", "family": "numeric", "attribute": "", "group": "All", "z": [0.3], "components": ["location"],
+    "n": 200.0, "baseline": 2000.0,
+}  # fmt: skip
+"""Of a window that had patients enough."""
 
 
 def watch_protocol(people: Any, source: str = PROTOCOL) -> Protocol:
@@ -127,6 +132,7 @@ def make_window(monitor: Monitor, index: int, **given: Any) -> MonitorWindow:
         "n_studies": 210,
         "n_patients": 200,
         "log_e": -0.4,
+        "residuals": [SCORES],
         "judged_at": opens + timedelta(weeks=1, hours=7),
     }
     facts |= given

@@ -339,18 +339,3 @@ def test_who_may_deliver(monitor: Monitor, people: SimpleNamespace, tmp_path: Pa
     monitor.refresh_from_db()
     with pytest.raises(AuscultError, match="has ended"):
         deliver_studies(monitor=monitor, path=tmp_path / "a.parquet", name="a", by=people.lea)
-
-
-def test_what_another_monitor_audits_at_this_moment_is_waited_for(monitor: Monitor, put: Callable[..., None]) -> None:
-    """Two monitors of one deployment, with one protocol, reference and source: neither loses a window to the other."""
-    put(studies(40))
-    first = collected(window(monitor))
-    other = Monitor.objects.get(pk=monitor.pk)
-    other.pk, other.name = None, "The other"
-    other.save()
-    row = collected(window(other))
-    assert (row.status, row.run, row.attempts) == ("due", None, 0) and "under way" in row.error
-    assert first.run is not None and row.progress["waits"] == 1
-    AuditRun.objects.filter(pk=first.run.pk).update(status="cancelled")
-    row = collected(row)
-    assert row.status == "auditing" and row.run is not None and row.run.attempt == 2 and row.cohort == first.cohort

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,6 +83,9 @@ def test_the_owner_is_bound_as_whoever_requests_an_audit(create: Create, people:
         ({"window_size": 0}, "window_size"),
         ({"grace_hours": -1}, "grace_hours"),
         ({"first_opens_at": datetime(2026, 3, 2)}, "first_opens_at"),  # noqa: DTZ001
+        ({"first_opens_at": datetime(26, 3, 2, tzinfo=UTC)}, "first_opens_at"),
+        ({"window_unit": "month", "window_size": 1_000_000}, "window_size"),
+        ({"window_unit": "hour", "first_opens_at": datetime(2024, 3, 2, tzinfo=UTC)}, "first_opens_at"),
         ({"name": " \n "}, "name"),
         ({"escalate_after_hours": 0}, "escalate_after_hours"),
         ({"source_kind": "carrier pigeon"}, "source_kind"),

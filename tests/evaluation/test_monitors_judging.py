@@ -15,7 +15,7 @@ from core.models import LedgerEntry
 from evaluation.models import Alert, AuditRun, Monitor, MonitorWindow, StreamPoint
 from evaluation.monitoring import judging
 from evaluation.monitoring.sweeping import sweep_monitors
-from evaluation.services.monitors import restart_cycle
+from evaluation.services.monitors import _in_one_unit, restart_cycle
 from evaluation.services.runs import cancel_run
 from tests.evaluation.monitor_story import PER_WEEK, REFERENCE, Story
 from tests.registry.scene import acts
@@ -191,6 +191,12 @@ def test_what_earlier_windows_said_holds_for_the_next(window: MonitorWindow, sto
     names = {name for item in kept["residuals"] for name in item["components"]}
     assert names and not names & {"Aquila", "Borealis"}, "a rare category may be of one patient"
     assert any("Aquila" in item.components or "Borealis" in item.components for item in made.residuals)
+    plain = fresh(window)
+    plain.findings = []
+    ages = [
+        ["age" in sketch.total().numbers for sketch in _in_one_unit(rows)] for rows in ([first, plain], [first] * 2)
+    ]
+    assert ages == [[False, True], [True, True]], "a new normal is in one unit, the new one where all came in it"
 
 
 DIGESTS = {"sketch_digest": "", "baseline_digest": ""}

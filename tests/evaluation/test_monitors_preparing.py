@@ -129,3 +129,18 @@ def test_a_fault_that_passes_gives_the_lease_back_and_another_is_told(
         patch.setattr(preparing, "fit_reference_frame", broken)
         preparing.prepare_monitor(monitor.pk)
     assert fresh(monitor).status == Monitor.Status.FAILED and "ZeroDivisionError" in fresh(monitor).error
+
+
+def test_a_reference_that_another_monitor_orders_at_this_moment_is_waited_for(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees none, and then its own order is refused: it looks again, and shares the audit."""
+    one = story.create()
+    story.work(until=lambda name: name != PREPARE)
+    two = story.create(name="Another schedule")
+    with monkeypatch.context() as patch, pytest.raises(TransientError, match="under way"):
+        patch.setattr(preparing, "_same", lambda *_: None)
+        preparing.prepare_monitor(two.pk)
+    assert (fresh(two).status, fresh(two).lease_token) == (Monitor.Status.PREPARING, "")
+    preparing.prepare_monitor(two.pk)
+    assert fresh(two).reference_run_id == fresh(one).reference_run_id is not None

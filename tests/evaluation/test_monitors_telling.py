@@ -11,8 +11,10 @@ from evaluation.engine import Protocol as Rules
 from evaluation.engine.drift.records import Family, Look, Notice, NoticeKind, StreamShift
 from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.models import Alert, AuditRun, MonitorWindow, StreamPoint, Verdict
+from evaluation.monitoring.findings import Finding
 from evaluation.monitoring.judging import _shown
 from evaluation.monitoring.telling import findings_of, points_of, tell_judged
+from evaluation.services.alerts import raise_alert
 from tests.evaluation.monitor_scene import PROTOCOL, make_monitor, make_window, watch_protocol
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +86,19 @@ def test_a_unit_is_told_and_settled_when_it_is_as_it_was(window: MonitorWindow) 
     assert not Alert.objects.filter(status="closed").exists(), "too few say nothing of the unit"
     tell_judged(window, RULES, [], [], look_of())
     assert set(Alert.objects.values_list("status", "resolution")) == {("closed", "settled")}
+
+
+def test_a_unit_that_a_source_found_is_not_settled_by_the_very_window_that_has_it(window: MonitorWindow) -> None:
+    """A source leaves values in another unit out, so that no notice of the judging tells of them."""
+    words = {"message": "Another unit.", "remedy": "Correct it.", "severity": "warning", "column": "series.crp"}
+    found = Finding(kind="unit", code="other-unit", **words)
+    raise_alert(monitor=window.monitor, kind="unit", severity="warning", key=found.key, title=found.message)
+    window.findings = [found.to_dict(), *findings_of([notice(NoticeKind.UNSEEN, "scanner")])]
+    tell_judged(window, RULES, [], [], look_of())
+    assert Alert.objects.get().status == "open"
+    window.findings = []
+    tell_judged(window, RULES, [], [], look_of())
+    assert Alert.objects.get().status == "closed"
 
 
 def test_criteria_of_other_suites_are_breaches_and_those_on_drift_are_not(

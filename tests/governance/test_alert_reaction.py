@@ -190,6 +190,7 @@ def test_the_gate_reads_how_what_runs_is_watched(people: SimpleNamespace, monito
 
     window = make_window(monitor, 4, judged_at=now - timedelta(days=3))
     make_window(monitor, 5, status="empty", judged_at=now)
+    make_window(monitor, 6, residuals=[], judged_at=now)  # too few patients: nothing was looked at
     other = make_monitor(people, name="Paused one", status="paused", deployment=monitor.deployment)
     make_window(other, 0, judged_at=now)
     assert found() == {"state": "met", "until": window.judged_at + timedelta(days=20)}

@@ -96,7 +96,9 @@ def test_a_secret_is_shown_once_and_to_nobody_else(told: SimpleNamespace, sign_i
     assert secret not in hook.secret, "it is kept encrypted"
     for client in (ada, mina):
         for page in (url, reverse("webhook", args=[hook.pk])):
-            assert secret not in client.get(page).content.decode()
+            text = client.get(page).content.decode()
+            assert secret not in text and "https://hooks.example" in text
+            assert ("hooks.example/ward" in text) is (client is ada), "the path of many an address is a secret too"
     renewed = ada.post(reverse("webhook", args=[hook.pk])).content.decode()
     assert "The new secret:" in renewed and secret not in renewed
     assert mina.post(reverse("webhook", args=[hook.pk])).status_code == 403

@@ -90,6 +90,7 @@ def test_the_first_windows_are_shown_by_the_clock_of_the_zone(
         ({"name": "Refused"}, "id_folder_path", "The folder is outside. Choose another."),
         ({"crontab": "6 *"}, "id_crontab", "Set times are five parts"),
         ({"crontab": "99 99 * * *", "preview": "1"}, "id_crontab", "cannot be read"),
+        ({"window_size": "1000000", "preview": "1"}, "id_window_size", "No calendar holds"),
         ({"mapping": "a: [b"}, "id_mapping", "this is no YAML"),
         ({"first_opens_at": "2026-03-29T02:30"}, "id_first_opens_at", "the clocks went forward"),
         ({"first_opens_at": "soon"}, "id_first_opens_at", "Give the day and the time"),

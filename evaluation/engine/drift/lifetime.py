@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.engine.drift.records import Look, Residual, StreamShift
+from evaluation.engine.drift.records import RADIUS, Look, Residual, StreamShift
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.protocol_drift import Drift, FalseAlarms
 
@@ -48,7 +48,7 @@ SHIFTS = (0.1, 0.4)
 STARTS = 8
 """Half of the weight lies on changes in the first 8 windows, four fifths in the first 32."""
 TOGETHER = 0.25
-"""Part of a stream's wealth on all its components shifting at once."""
+"""Part of a stream's wealth on all its uncorrelated components shifting at once."""
 NEWCOMERS = 0.125
 """Part of a stream's wealth on components that its first window did not have, such as a category seen later."""
 OVERALL = 0.5
@@ -68,12 +68,15 @@ class Track:
         gain: float64 [windows], ``c_i / M_j``: 0 where a window says nothing.
         pool: float64 [windows], patients in the pool of each window, or of the next one that has any; 0 after the last.
         shares: float64 [components], of the wealth; they sum to at most 1.
+        joint: bool [components], whether it is uncorrelated with the others and is bet on together with them; None: all
+            are.
     """
 
     z: Floats
     gain: Floats
     pool: Floats
     shares: Floats
+    joint: npt.NDArray[np.bool_] | None = None
 
 
 def look(
@@ -199,7 +202,8 @@ def bets(track: Track) -> Floats:
     alone = log_sum_of(np.logaddexp.reduce(logs, axis=-1) + np.log(track.shares / len(SHIFTS)), -1)
     missing = 1 - float(track.shares.sum())
     alone = np.logaddexp(alone, math.log(missing)) if missing > 1e-12 else alone
-    together = np.logaddexp.reduce(logs.sum(axis=-2), axis=-1) - math.log(len(SHIFTS))
+    joint = logs if track.joint is None else logs[..., track.joint, :]
+    together = np.logaddexp.reduce(joint.sum(axis=-2), axis=-1) - math.log(len(SHIFTS))
     found: Floats = np.logaddexp(alone + math.log1p(-TOGETHER), together + math.log(TOGETHER))
     return found
 
@@ -285,7 +289,8 @@ def _track(items: Sequence[Residual | None]) -> Track:
     following = np.searchsorted(rows, np.arange(len(items)))
     pool[following < len(rows)] = known[following[following < len(rows)]]
     first = len(said[0][1].components) if said else 0
-    return Track(z=z, gain=gain, pool=pool, shares=shares_of(first, len(places)))
+    joint = np.array([not name.startswith(RADIUS) for name in places], dtype=np.bool_)
+    return Track(z=z, gain=gain, pool=pool, shares=shares_of(first, len(places)), joint=joint)
 
 
 def shares_of(first: int, components: int) -> Floats:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Objects = npt.NDArray[np.object_]
 Vectors = npt.NDArray[np.float32]
+RADIUS = "radius "
+"""How components of a vector's radius begin. Where coordinates are skew they go together with those of its mean, so
+the lifetime test does not multiply them with others."""
 
 
 class Family(StrEnum):

@@ -38,7 +38,7 @@ from evaluation.engine.drift.exchangeable import (
     stratified_slope,
 )
 from evaluation.engine.drift.exchangeable_vectors import Vectors, vector_scores
-from evaluation.engine.drift.records import Family, Notice, NoticeKind, Residual, Shape, StreamSpec
+from evaluation.engine.drift.records import RADIUS, Family, Notice, NoticeKind, Residual, Shape, StreamSpec
 from evaluation.engine.drift.sketch import CellSketch, DriftSketch, merged
 from evaluation.engine.protocol import Protocol
 from evaluation.engine.protocol_drift import Drift
@@ -234,7 +234,7 @@ def _vector(pairs: Sequence[Pair], stream: str) -> Scores:
     scores = vector_scores([(_vectors(window), _vectors(pool)) for window, pool in sketches])
     if pooled >= LARGE_POOL * math.sqrt(n):
         spread = number_scores([(_numbers(window.radii), _numbers(pool.radii)) for window, pool in sketches])
-        scores |= {f"radius {name}": spread[name] for name in ("location", "scale") if name in spread}
+        scores |= {f"{RADIUS}{name}": spread[name] for name in ("location", "scale") if name in spread}
     return scores, n, pooled
 
 
