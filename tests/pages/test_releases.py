@@ -245,4 +245,5 @@ def test_more_releases_and_votes_ask_no_more(
         release_of(scene.cohort(f"Further set {number}"))
         release_of(house.cohort, status="rejected")
     assert counts() == before
-    assert max(before) <= 25
+    # The home page also asks for monitors and for alerts.
+    assert before[0] <= 27 and max(before[1:]) <= 25

@@ -22,7 +22,8 @@ PREPARE = """
     from models_registry.services.systems import create_system
     from models_registry.services.versions import model_store, register_version
     elena, amir = (User.objects.get(username=name) for name in ("elena", "amir"))
-    first = AuditRun.objects.get(version__label="1.1", attempt=1, version__system__slug__startswith="reference")
+    first = AuditRun.objects.get(
+        version__label="1.1", attempt=1, frame_digest="", version__system__slug__startswith="reference")
     system = AISystem.objects.filter(name="Kill test").first() or create_system(
         name="Kill test", provider="", intended_purpose="Tests.", risk_class="", by=elena)
     folder = settings.AUSCULT_HOME / "sources" / "kill-test"
