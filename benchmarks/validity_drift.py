@@ -71,8 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--runs", type=int, default=1000, help="quiet years at 200 patients a week")
-    parser.add_argument("--grid-runs", type=int, default=20, help="monitors in each cell of the grid")
-    parser.add_argument("--peer-runs", type=int, default=10, help="quiet years for the other libraries")
+    parser.add_argument("--grid-runs", type=int, default=20, help="monitors in each cell of the grid; 0: no grid")
+    parser.add_argument("--peer-runs", type=int, default=10, help="quiet years for the other libraries; 0: none")
     parser.add_argument("--peers", type=Path, help="Python of the peers' own virtual environment")
     parser.add_argument("--markdown", type=Path, help="file for the tables")
     parser.add_argument("--quick", action="store_true", help="a few windows: shows that it runs, measures nothing")
@@ -81,8 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
         asked.runs, asked.grid_runs, asked.peer_runs = 2, 1, 1
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), initializer=_one_thread) as pool:
         quiet = dict(_quiet(pool, asked.runs, 3 if asked.quick else WINDOWS))
-        grid = list(_grid(pool, asked.grid_runs, quick=asked.quick))
-    others = _others(asked.peer_runs, 2 if asked.quick else WINDOWS, asked.peers)
+        grid = list(_grid(pool, asked.grid_runs, quick=asked.quick)) if asked.grid_runs else []
+    others = _others(asked.peer_runs, 2 if asked.quick else WINDOWS, asked.peers) if asked.peer_runs else {}
     facts = {"quiet years": quiet, "planted drifts": grid, "other libraries": others}
     if asked.markdown:
         asked.markdown.write_text(_markdown(facts))
@@ -212,8 +212,9 @@ def _targets(quiet: dict[str, Any], grid: list[dict[str, Any]], others: dict[str
             power = float(np.mean([cell["power"] for cell in mine]))
             yield Target(name=f"power, {kind}, largest size", value=power, unit="", op=">=", goal=0.95, peer="nothing")
     told = [cell["hit@1"] for cell in grid if cell["hit@1"] is not None and cell["power"] >= 0.5]
-    hits = float(np.mean(told)) if told else 0.0
-    yield Target(name="hit@1 where power is over .5", value=hits, unit="", op=">=", goal=0.8, peer="nothing")
+    if told:
+        hits = float(np.mean(told))
+        yield Target(name="hit@1 where power is over .5", value=hits, unit="", op=">=", goal=0.8, peer="nothing")
 
 
 def _markdown(facts: dict[str, Any]) -> str:
