@@ -31,8 +31,13 @@ def list_runs() -> QuerySet[AuditRun]:
     return AuditRun.objects.select_related("version__system", "cohort__cohort", "protocol", "requested_by")
 
 
+def requested_runs() -> QuerySet[AuditRun]:
+    """Runs that somebody asked for: those of a monitor's windows are listed with the monitor."""
+    return list_runs().filter(window=None)
+
+
 def runs_of_version(version: ModelVersion) -> QuerySet[AuditRun]:
-    return list_runs().filter(version=version)
+    return requested_runs().filter(version=version)
 
 
 def get_run(pk: int) -> AuditRun:

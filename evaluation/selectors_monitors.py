@@ -127,6 +127,9 @@ def standing_of(monitor: Monitor, last: MonitorWindow | None, alerts: Iterable[A
         return Standing(state="insufficient", word=word, text=f"Window {last.index} could not be judged.")
     if is_few(last):
         return Standing(state="insufficient", word="Too few studies", text=f"Window {last.index} was too small.")
+    if last.alarm:
+        text = f"The alarm of window {last.index} was closed; the next window begins anew."
+        return Standing(state="pass", word="No open alarm", text=text)
     return Standing(state="pass", word="No alarm", text=f"Window {last.index} gave no reason for one.")
 
 

@@ -183,13 +183,7 @@ def deliver(number: int, path: Path, name: str | None, username: str, as_json: b
 @by_option
 def run(number: int, username: str) -> None:
     """Look for windows that are due now, without waiting for the schedule."""
-    from config.cli import acting_user
-
-    row = _opened(number)
-    from evaluation.services.monitors import run_now
-
-    run_now(monitor=row, by=acting_user(username))
-    click.echo(f"Monitor {row.pk} looks now.")
+    _steered(number, username, "run_now", "looks now")
 
 
 @monitor.command(cls=BadInputCommand)
@@ -197,13 +191,7 @@ def run(number: int, username: str) -> None:
 @by_option
 def pause(number: int, username: str) -> None:
     """Stop a monitor for a while; windows that pass meanwhile are worked on when it goes on."""
-    from config.cli import acting_user
-
-    row = _opened(number)
-    from evaluation.services.monitors import pause_monitor
-
-    pause_monitor(monitor=row, by=acting_user(username))
-    click.echo(f"Monitor {row.pk} is paused.")
+    _steered(number, username, "pause_monitor", "is paused")
 
 
 @monitor.command(cls=BadInputCommand)
@@ -211,13 +199,18 @@ def pause(number: int, username: str) -> None:
 @by_option
 def resume(number: int, username: str) -> None:
     """Let a paused monitor go on."""
+    _steered(number, username, "resume_monitor", "is active")
+
+
+def _steered(number: int, username: str, act: str, told: str) -> None:
+    """Do one act of ``evaluation.services.monitors`` to a monitor, and say so."""
     from config.cli import acting_user
 
     row = _opened(number)
-    from evaluation.services.monitors import resume_monitor
+    from evaluation.services import monitors
 
-    resume_monitor(monitor=row, by=acting_user(username))
-    click.echo(f"Monitor {row.pk} is active.")
+    getattr(monitors, act)(monitor=row, by=acting_user(username))
+    click.echo(f"Monitor {row.pk} {told}.")
 
 
 def _opened(number: int) -> Monitor:

@@ -71,18 +71,22 @@ def use_and_watch(version: Any, *, people: dict[str, Any]) -> None:
 
 def _deploy(version: Any, *, people: dict[str, Any]) -> Any:
     from governance.selectors.approvals import standing_approval
-    from governance.services.deployments import deploy
 
     if existing := version.deployments.first():
         return existing
-    if not standing_approval(version).stands:
-        return None
+    return put_in_use(version, site=WARD, share=50, people=people) if standing_approval(version).stands else None
+
+
+def put_in_use(version: Any, *, site: str, share: int, people: dict[str, Any]) -> Any:
+    """The deployment of an approved version at a site; the chair begins it where there is none."""
+    from governance.services.deployments import deploy
+
     clara = people["clara"]
-    return deploy(
+    return version.deployments.filter(site=site).first() or deploy(
         version=version,
-        site=WARD,
+        site=site,
         unit="",
-        share=50,
+        share=share,
         contact_name="Lea Novak",
         contact_email="lea@example.org",
         by=clara,

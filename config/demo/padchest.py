@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from config.demo.decisions import sign, tell_role
+from config.demo.decisions import put_in_use, sign, tell_role
 from config.demo.padchest_reader import LAST, REPLAY, Drill, months_of, write_drill, write_month
 from config.demo.watching import Watching
 from models_registry.cohorts.padchest import PadchestStudies, read_padchest
@@ -54,7 +54,7 @@ class PadchestStory(Watching):
     def run_drill(self, ready: PadchestReady, *, months: int | None = None) -> list[dict[str, Any]]:
         """What happened in each month, as it came out; also written to ``padchest-drill.json`` in the home folder."""
         self.display.say("h. A drill on real studies: PadChest, 2011 to 2017, month by month")
-        deployment = self.deployed(self._approved(ready), site=SITE)
+        deployment = put_in_use(self._approved(ready), site=SITE, share=100, people=self.people)
         drop = self.home / "sources" / "padchest-drop"
         drop.mkdir(parents=True, exist_ok=True)
         monitor = self.monitor(

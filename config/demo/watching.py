@@ -7,7 +7,6 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
-from config.demo.decisions import sign
 from config.demo.steps import Steps
 from core.errors import AuscultError, EnvironmentProblemError
 
@@ -77,21 +76,6 @@ class Watching(Steps):
             )
         monitor.refresh_from_db()
         return closed
-
-    def deployed(self, version: Any, *, site: str) -> Any:
-        """The deployment of an approved version at a site."""
-        from governance.services.deployments import deploy
-
-        return version.deployments.filter(site=site).first() or deploy(
-            version=version,
-            site=site,
-            unit="",
-            share=100,
-            contact_name="Lea Novak",
-            contact_email="lea@example.org",
-            by=self.people["clara"],
-            signed=sign(self.people["clara"]),
-        )
 
     def _still_served(self) -> None:
         failed = self.wait.supervisor.failed

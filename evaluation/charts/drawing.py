@@ -186,9 +186,13 @@ def text_column(texts: Sequence[str], heading: str, *, width: int, row: int, pal
 def axis(palette: Palette, *, title: str | None = None, digits: int = 2, **more: Any) -> Spec:
     """An axis without a grid, its numbers as in clinical papers: ``.50``, ``−.10``."""
     written = f"format(datum.value, '.{digits}f')"
+    told = f"datum.value == 0 ? '0' : abs(datum.value) < 1 ? replace({written}, '0.', '.') : {written}"
+    return {"title": title, "labelExpr": told} | axis_style(palette) | more
+
+
+def axis_style(palette: Palette) -> Spec:
+    """How every axis looks, whatever it counts."""
     return {
-        "title": title,
-        "labelExpr": f"datum.value == 0 ? '0' : abs(datum.value) < 1 ? replace({written}, '0.', '.') : {written}",
         "grid": False,
         "domainColor": palette.rule,
         "tickColor": palette.rule,
@@ -197,7 +201,7 @@ def axis(palette: Palette, *, title: str | None = None, digits: int = 2, **more:
         "titleFontWeight": 400,
         "titleFontSize": 11,
         "labelFontSize": 11,
-    } | more
+    }
 
 
 def digits_for(span: float) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from evaluation.charts.drawing import Palette, Spec, at, mark, text_at, told_by
+from evaluation.charts.drawing import Palette, Spec, at, axis_style, mark, text_at, told_by
 
 WIDTH = 640
 STRIP, HEAD = 24, 17
@@ -68,20 +68,8 @@ class TimeScale:
         return {"field": "t", "type": "temporal", "scale": scale, "axis": None}
 
     def axis(self, palette: Palette, title: str) -> Spec:
-        return {
-            "title": title,
-            "format": self.format,
-            "tickCount": 7,
-            "labelOverlap": True,
-            "grid": False,
-            "domainColor": palette.rule,
-            "tickColor": palette.rule,
-            "labelColor": palette.quiet,
-            "titleColor": palette.quiet,
-            "titleFontWeight": 400,
-            "titleFontSize": 11,
-            "labelFontSize": 11,
-        }
+        told = {"title": title, "format": self.format, "tickCount": 7, "labelOverlap": True}
+        return told | axis_style(palette)
 
     @property
     def format(self) -> str:

@@ -1,7 +1,7 @@
 """The report of another library, Evidently, on the sample of a window: attached as evidence beside our own judgement.
 
 It looks at one window alone, with thresholds of its own and no account of how often it looks: a *single-look* verdict.
-Its numbers are computed again by our own code on the same rows, and have to agree. Nothing is decided by it.
+Its numbers are computed again by our engine, from sketches of the same rows, and have to agree. It decides nothing.
 
 No identifier is given to it. Categories of fewer patients than the protocol's smallest cell are put together, and
 numbers are cut off at the 1st and 99th percentile of the reference, so that its pictures show no single patient.
@@ -10,6 +10,7 @@ numbers are cut off at the 1st and 99th percentile of the reference, so that its
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections import Counter
@@ -21,11 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import AuscultError
+from evaluation.engine.drift.categories import js_divergence
+from evaluation.engine.drift.numbers import number_shift, paired
 from evaluation.engine.drift.sample import DriftSample
+from evaluation.engine.sketches.quantiles import QuantileSketch
 
 RARE = "(rare)"
 SHOWN = ("number.", "category.", "group.", "score.", "label.")
-TOLERANCE = 1e-6
+LEAST_SPREAD = 0.001
+"""Standard deviation below which Evidently does not divide."""
 LEAST = 30
 """Values of a column on either side; with fewer, Evidently is not given the column."""
 
@@ -146,52 +151,46 @@ def _checks(body: Mapping[str, Any], before: Any, now: Any) -> Any:
             continue
         name, method, value = config["column"], config["method"], float(item["value"])
         own = _own(method, before[name], now[name])
+        apart = None if own is None else abs(own[0] - value)
         yield {
             "column": name,
             "method": method,
             "threshold": config["threshold"],
             "value": value,
-            "ours": own,
-            "agrees": None if own is None else bool(abs(own - value) <= TOLERANCE * max(1.0, abs(value))),
+            "ours": None if own is None else own[0],
+            "agrees": None if own is None or apart is None else bool(apart <= own[1]),
             "drift": value < config["threshold"] if method.endswith("p_value") else value >= config["threshold"],
         }
 
 
-def _own(method: str, before: Any, now: Any) -> float | None:
-    """The statistic by our own code; None for a method that we do not compute."""
-    if method == "Wasserstein distance (normed)":
-        return _wasserstein(before, now)
-    if method == "K-S p_value":
-        return _ks(before, now)
+def _own(method: str, before: Any, now: Any) -> tuple[float, float] | None:
+    """The statistic as the engine computes it from sketches, and how far apart both may be; None where we have none.
+
+    Sketches keep a number to a thousandth, so distances may differ by a hundredth of themselves. P-values of Kolmogorov
+    and Smirnov's test are exact there and asymptotic here.
+    """
     if method == "Jensen-Shannon distance":
-        return _jensen_shannon(before, now)
+        bits = js_divergence(*_shares(before, now))
+        return math.sqrt(max(0.0, bits * math.log(2))), 1e-6  # told in nats there
     if method == "Z-test p_value":
-        return _two_shares(before, now)
-    return None
+        share = _two_shares(before, now)
+        return None if share is None else (share, 1e-6)
+    if method not in ("Wasserstein distance (normed)", "K-S p_value"):
+        return None
+    pair = paired([(QuantileSketch.of(now.dropna()), QuantileSketch.of(before.dropna()))])
+    if pair is None:
+        return None
+    found = number_shift(pair, z=0.0)
+    if method == "K-S p_value":
+        return found.p_value, 0.05
+    distance = found.detail["wasserstein"] / max(found.detail["sd"], LEAST_SPREAD)
+    return distance, 0.01 * distance + 1e-3
 
 
-def _wasserstein(before: Any, now: Any) -> float:
-    """Integral of the distance between both distribution functions, over the reference's standard deviation."""
-    one, two = (np.sort(part.dropna().to_numpy(dtype=np.float64)) for part in (before, now))
-    steps = np.sort(np.concatenate([one, two]))
-    shares = [np.searchsorted(part, steps[:-1], side="right") / len(part) for part in (one, two)]
-    spread = max(float(np.std(one)), 0.001)
-    return float((np.abs(shares[0] - shares[1]) * np.diff(steps)).sum() / spread)
-
-
-def _ks(before: Any, now: Any) -> float:
-    from scipy.stats import ks_2samp
-
-    return float(ks_2samp(before.dropna(), now.dropna()).pvalue)
-
-
-def _jensen_shannon(before: Any, now: Any) -> float:
-    """Square root of the divergence in nats, as scipy's ``jensenshannon`` has it by default."""
+def _shares(before: Any, now: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     names = sorted({*before.unique(), *now.unique()})
-    one, two = (np.array([(part == name).mean() for name in names]) for part in (before, now))
-    middle = (one + two) / 2
-    parts = [(part[part > 0] * np.log(part[part > 0] / middle[part > 0])).sum() for part in (one, two)]
-    return float(np.sqrt(max(0.0, sum(parts) / 2)))
+    one, two = (np.array([float((part == name).mean()) for name in names]) for part in (before, now))
+    return one, two
 
 
 def _two_shares(before: Any, now: Any) -> float | None:

@@ -18,8 +18,10 @@ from evaluation.engine.drift.records import Cause, Family, StreamShift
 from evaluation.engine.drift.sample import DriftSample, merge_samples
 from evaluation.engine.drift.shares import shapley_of_performance
 from evaluation.engine.drift.sketch import DriftSketch
+from evaluation.engine.protocol_drift import Drift
 from evaluation.engine.records import ALL
-from evaluation.models import AuditRun, MonitorWindow, StreamPoint
+from evaluation.execution.watching import window_sample
+from evaluation.models import MonitorWindow, StreamPoint
 from evaluation.monitoring.evidently import EvidentlyReport, evidently_report
 from models_registry.services.versions import model_store
 
@@ -30,7 +32,8 @@ SCHEMA = "auscult/causes/1"
 def explain_window(window_id: int) -> None:
     """Find causes and attach Evidently's report. Delivered twice, it writes the same once.
 
-    The samples are those that the shares of the window's and of the reference's run kept.
+    The samples are those that the shares of the window's and of the reference's run kept. The reference is the one that
+    the window was judged by, also where the monitor was restarted meanwhile.
     """
     window = (
         MonitorWindow.objects.select_related("monitor__protocol", "monitor__reference_run", "run")
@@ -42,45 +45,42 @@ def explain_window(window_id: int) -> None:
     rules, store = Rules.from_dict(window.monitor.protocol.body), model_store()
     if rules.drift is None:
         return
-    reference = _reference_sample(window, store, size=rules.drift.sample)
-    found = sample_of(window.run, store, size=rules.drift.sample)
+    judged = store.get_json(window.evidence_digest)
+    reference = _reference_sample(window, rules, judged["reference_windows"])
+    found = window_sample(window.run, rules)
     frame = DriftFrame.from_bytes(store.get_bytes(window.monitor.frame_digest))
     shifts = _shifts(window)
     alarming = [item["stream"] for item in window.look.get("alarming", [])]
     search = find_causes(rules, reference, found, shifts, specs=frame.specs, alarming=alarming)
-    search = replace(search, causes=(*search.causes, *_of_performance(rules, window, shifts, store)))
+    shared = _of_performance(rules, window, judged["reference"], shifts, store)
+    search = replace(search, causes=(*search.causes, *shared))
     report, note = _evidently(reference, found, minimum_cell=rules.minimum_cell)
     _write(window, store, found, search, report, note)
 
 
-def _of_performance(rules: Rules, window: MonitorWindow, shifts: list[StreamShift], store: Store) -> tuple[Cause, ...]:
+def _of_performance(
+    rules: Rules, window: MonitorWindow, reference: str, shifts: list[StreamShift], store: Store
+) -> tuple[Cause, ...]:
     """What a change of performance comes from, for each label whose performance moved beyond its margin."""
-    digest = window.run.reference_digest if window.run else ""
     moved = [
         shift.stream.partition(".")[2]
         for shift in shifts
         if shift.family is Family.PERFORMANCE and shift.group in ("", ALL)
         if shift.value is not None and abs(shift.value) >= shift.margin
     ]
-    if not (moved and digest and window.sketch_digest):
+    if not moved:
         return ()
-    now, before = (DriftSketch.from_bytes(store.get_bytes(item)) for item in (window.sketch_digest, digest))
+    now, before = (DriftSketch.from_bytes(store.get_bytes(item)) for item in (window.sketch_digest, reference))
     labels = [name for name in dict.fromkeys(moved) if name in rules.label_names]
     return tuple(cause for label in labels for cause in shapley_of_performance(rules, now, before, label))
 
 
-def _reference_sample(window: MonitorWindow, store: Store, *, size: int) -> DriftSample:
-    """Of the windows that are the reference since a change was accepted; else of the reference cohort."""
-    monitor = window.monitor
-    earlier = AuditRun.objects.filter(window__in=monitor.reference_windows, window__index__lt=window.index)
-    runs: list[AuditRun | None] = [*earlier.order_by("window__index")] or [monitor.reference_run]
-    return merge_samples([sample_of(run, store, size=size) for run in runs if run is not None], size=size)
-
-
-def sample_of(run: AuditRun, store: Store, *, size: int) -> DriftSample:
-    """The sample of a run: those of its shares, merged."""
-    digests = run.shards.exclude(sample_digest="").order_by("index").values_list("sample_digest", flat=True)
-    return merge_samples([DriftSample.from_bytes(store.get_bytes(digest)) for digest in digests], size=size)
+def _reference_sample(window: MonitorWindow, rules: Rules, held_against: list[int]) -> DriftSample:
+    """Of the windows that were the reference when this one was judged; else of the reference cohort."""
+    rows = MonitorWindow.objects.filter(monitor_id=window.monitor_id, index__in=held_against).select_related("run")
+    runs = [row.run for row in rows.order_by("index")] or [window.monitor.reference_run]
+    samples = [window_sample(run, rules) for run in runs if run is not None]
+    return merge_samples(samples, size=(rules.drift or Drift()).sample)
 
 
 def _shifts(window: MonitorWindow) -> list[StreamShift]:

@@ -44,11 +44,13 @@ class Judgement:
 
     Attributes:
         cycle, reference: Of the monitor when it was worked out; a judgement of another cycle is not written.
+        reference_windows: Numbers of the windows that the reference is made of; none where it is the reference cohort.
         onset: Number of the window in which the change most likely began; None without an alarm.
     """
 
     cycle: int
     reference: str
+    reference_windows: tuple[int, ...]
     rules: Rules
     sketch: DriftSketch
     baseline: DriftSketch
@@ -145,6 +147,7 @@ def _judged(window: MonitorWindow) -> Judgement:
     return Judgement(
         cycle=monitor.cycle,
         reference=monitor.reference_digest,
+        reference_windows=_indices(monitor),
         rules=rules,
         sketch=sketch,
         baseline=baseline,
@@ -154,6 +157,13 @@ def _judged(window: MonitorWindow) -> Judgement:
         look=found,
         onset=None if found.onset is None else numbers[found.onset - 1],
     )
+
+
+def _indices(monitor: Monitor) -> tuple[int, ...]:
+    if not monitor.reference_windows:
+        return ()
+    rows = MonitorWindow.objects.filter(pk__in=monitor.reference_windows).order_by("index")
+    return tuple(rows.values_list("index", flat=True))
 
 
 def _with_last(last: MonitorWindow) -> DriftSketch:
@@ -250,6 +260,7 @@ def _evidence(window: MonitorWindow, found: Judgement, facts: dict[str, Any]) ->
         },
         "frame": monitor.frame_digest,
         "reference": found.reference,
+        "reference_windows": list(found.reference_windows),
         "sketch": facts["sketch_digest"],
         "baseline": facts["baseline_digest"],
         "patients": found.sketch.n if found.sketch.n >= found.rules.minimum_cell else None,

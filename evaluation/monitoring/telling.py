@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.drift.records import Family, Look, Notice, NoticeKind, StreamShift
 from evaluation.engine.drift.sketch import DriftSketch
+from evaluation.engine.drift.words import unit_words
 from evaluation.engine.records import ALL
 from evaluation.engine.registry import Basis, known_metrics
 from evaluation.models import Alert, MonitorWindow, Outcome, StreamPoint, Verdict
@@ -140,19 +142,16 @@ def _alarm(window: MonitorWindow, rules: Rules, shifts: Sequence[StreamShift], l
     drift = rules.drift
     critical = drift is not None and any(family.value in drift.critical for family in families)
     onset = window.look.get("onset")
-    began = "" if onset is None else f" The change most likely began in window {onset}."
-    lines = [_sentence(item, window) for item in named[:3]]
-    further = len(named) - len(lines)
+    lines, further = [_sentence(item, window) for item in named[:3]], len(named) - 3
+    more = [f"{further} further streams are over their margin."] if further > 0 else []
+    more += [] if onset is None else [f"The change most likely began in window {onset}."]
     return {
         "monitor": window.monitor,
         "kind": _kind(families),
         "severity": Severity.CRITICAL if critical else Severity.WARNING,
         "key": f"drift:{window.cycle}",
         "title": _title(named[0], window) if named else "Several streams have changed together",
-        "text": " ".join([*lines, *([f"{further} further streams are over their margin."] if further else [])])
-        + began
-        + f" Evidence: e = {_power(look.log_e_over_margin)}, alarm from {_power(look.threshold)}. "
-        + f"Promise: {look.promise}.",
+        "text": " ".join([f"Window {window.index}.", *lines, *more, _evidence(look)]),
         "detail": {
             "window": window.index,
             "cycle": window.cycle,
@@ -166,6 +165,11 @@ def _alarm(window: MonitorWindow, rules: Rules, shifts: Sequence[StreamShift], l
     }
 
 
+def _evidence(look: Look) -> str:
+    reached, asked = _power(look.log_e_over_margin), _power(look.threshold)
+    return f"Evidence: e = {reached}, alarm from {asked}. Promise: {look.promise}"
+
+
 def _kind(families: set[Family]) -> str:
     """What the alarm is called by: the gravest of its families."""
     if families & set(OF_PERFORMANCE):
@@ -176,16 +180,21 @@ def _kind(families: set[Family]) -> str:
 
 
 def _title(item: StreamShift, window: MonitorWindow) -> str:
-    where = "" if item.group == ALL else f" in {item.attribute} {item.group}"
-    return f"{_named(item, window)} has changed{where}"
+    return f"{_capital(_named(item, window))} has changed{_where(item)}"
 
 
 def _sentence(item: StreamShift, window: MonitorWindow) -> str:
-    where = "" if item.group == ALL else f" in {item.attribute} {item.group}"
-    value = "not known" if item.value is None else f"{item.value:.3g}"
-    effect = item.effect.replace("_", " ")
-    name = _named(item, window)
-    return f"In window {window.index}, {name}{where}: {effect} {value}, margin {item.margin:.3g}."
+    value = "not known" if item.value is None else f"{item.value:.2g}"
+    name = _capital(_named(item, window))
+    return f"{name}{_where(item)}: {value} ({unit_words(item.effect)}), margin {item.margin:.2g}."
+
+
+def _where(item: StreamShift) -> str:
+    return "" if item.group == ALL else f" in {item.attribute} {item.group}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _named(item: StreamShift, window: MonitorWindow) -> str:
@@ -195,8 +204,10 @@ def _named(item: StreamShift, window: MonitorWindow) -> str:
 
 def _power(log_e: float) -> str:
     """An e-value in words: those beyond a million as a power of ten."""
-    tens = log_e / 2.302585092994046
-    return f"10^{tens:.1f}" if tens > 6 else f"{10**tens:.3g}"
+    tens = log_e / math.log(10)
+    if tens > 6:
+        return f"10^{tens:.0f}"
+    return f"{10**tens:,.0f}" if tens >= 1 else f"{10**tens:.2g}"
 
 
 def _plain(item: StreamShift, rules: Rules, look: Look) -> dict[str, Any]:

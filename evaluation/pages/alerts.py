@@ -22,9 +22,10 @@ from core.pages.readers import HouseRequest, reads
 from evaluation import selectors_alerts
 from evaluation import selectors_monitors as selectors
 from evaluation.access_alerts import check_may_handle_alert, check_may_settle_alert
+from evaluation.engine.drift.words import unit_words
 from evaluation.models import Alert
 from evaluation.pages.monitors_forms import PersonChoice, attempt_at_fields, one_of
-from evaluation.pages.monitors_words import group_words, span_words, stream_words, unit_words
+from evaluation.pages.monitors_words import group_words, span_words, stream_words
 from evaluation.services import alerts as services
 
 PAGE_SIZE = 40

@@ -15,8 +15,9 @@ from django.utils.http import urlencode
 
 from core.pages.readers import HouseRequest
 from evaluation import selectors_monitors as selectors
+from evaluation.engine.drift.words import effect_words
 from evaluation.models import Monitor, MonitorWindow, StreamPoint
-from evaluation.pages.monitors_words import effect_words, group_words, has_two_sides, leading_of, stream_words
+from evaluation.pages.monitors_words import group_words, has_two_sides, leading_of, stream_words
 
 if TYPE_CHECKING:
     from evaluation.charts import ChartPlan, Happening, StreamLine, TrackPoint, WindowState

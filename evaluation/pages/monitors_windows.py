@@ -18,15 +18,14 @@ from core.pages.readers import HouseRequest, reads
 from core.pages.session import theme_of
 from evaluation import selectors_monitors as selectors
 from evaluation.access import check_may_read_patients
+from evaluation.engine.drift.words import effect_words, unit_words
 from evaluation.models import MonitorWindow, StreamPoint
 from evaluation.pages.monitors import group_options, grouped, planned
 from evaluation.pages.monitors_pictures import asked_of, seen_of, stream_plan
 from evaluation.pages.monitors_words import (
-    effect_words,
     group_words,
     span_words,
     stream_words,
-    unit_words,
     verdict_of,
 )
 from evaluation.pages.pictures import themes_of

@@ -36,27 +36,6 @@ ENDS = {
 }
 """What a stream is of its source; the title of its specification says the same where a row has it."""
 WHOLE = {"mask": "Which modalities are there", "case_mix": "Case mix: who comes"}
-EFFECTS = {
-    "wasserstein_sigma": "shift of the distribution, in standard deviations of the reference",
-    "js_distance": "distance of the shares from the reference (Jensen-Shannon, 0 to 1)",
-    "auc_excess": "how well a classifier tells window and reference apart (AUROC above .5)",
-    "prevalence_change": "change of the share of positives",
-    "sensitivity_drop": "drop of sensitivity",
-    "auroc_drop": "drop of AUROC",
-    "brier_rise": "rise of the Brier score",
-    "calibration_rms": "distance of the findings at equal score from the reference (root mean square)",
-    "estimated_prevalence_change": "estimated change of the share of positives, without labels",
-}
-UNITS = {
-    "wasserstein_sigma": "standard deviations",
-    "js_distance": "Jensen-Shannon distance",
-    "auc_excess": "AUROC above .5",
-    "auroc_drop": "drop of AUROC",
-    "brier_rise": "rise of the Brier score",
-    "calibration_rms": "root mean square",
-    "estimated_prevalence_change": "change of the share, estimated",
-    "prevalence_change": "change of the share",
-}
 FAMILIES = {
     "numeric": "Numbers",
     "series": "Values over time",
@@ -95,15 +74,6 @@ def stream_words(name: str, detail: Mapping[str, Any] | None = None) -> str:
     told = plain(rest or head)
     named = told.upper() if kind == "series" and len(told) <= 4 else capital(told)
     return f"{named}, {ENDS.get(end, plain(end))}" if end else named
-
-
-def effect_words(effect: str) -> str:
-    return EFFECTS.get(effect, plain(effect))
-
-
-def unit_words(effect: str) -> str:
-    """The shift's unit for a column: ``standard deviations``."""
-    return UNITS.get(effect, plain(effect))
 
 
 def has_two_sides(effect: str) -> bool:

@@ -10,7 +10,7 @@ from core.access import can
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from evaluation.access import check_may_approve_protocol, check_may_audit
-from evaluation.selectors import list_runs, protocols_awaiting, runs_failed, runs_of_version
+from evaluation.selectors import list_runs, protocols_awaiting, requested_runs, runs_failed, runs_of_version
 from evaluation.services.runs import AUDITABLE
 from models_registry.models import CohortVersion, ModelVersion
 from models_registry.selectors import void_versions
@@ -45,7 +45,7 @@ def request_audit_of_version(user: User, version: ModelVersion) -> Panel | None:
 @panel("home")
 def latest_audits(user: User, subject: None) -> Panel | None:
     """What happened last, for whoever has nothing to do: a way into the house."""
-    runs = list(list_runs()[:LATEST_SHOWN])
+    runs = list(requested_runs()[:LATEST_SHOWN])
     return Panel(template="evaluation/_latest_runs.html", context={"runs": runs}) if runs else None
 
 

@@ -47,8 +47,12 @@ class AuditForm(HouseForm):
 @require_safe
 @reads
 def run_list(request: HouseRequest) -> HttpResponse:
+    windows = request.GET.get("windows") == "1"
+    rows = selectors.list_runs() if windows else selectors.requested_runs()
     context = {
-        "page": Paginator(selectors.list_runs(), PAGE_SIZE).get_page(request.GET.get("page")),
+        "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
+        "windows": windows,
+        "query": "windows=1&" if windows else "",
         "awaiting": selectors.protocols_awaiting().count(),
         "may_audit": can(check_may_audit, request.user),
     }

@@ -12,7 +12,7 @@ import pytest
 
 from core.models import LedgerEntry
 from evaluation.engine.drift.sample import DriftSample, hashes_of
-from evaluation.models import AuditRun, MonitorWindow
+from evaluation.models import AuditRun, Monitor, MonitorWindow
 from evaluation.monitoring import explaining
 from evaluation.monitoring.evidently import RARE, _categories
 from evaluation.monitoring.explaining import explain_window
@@ -83,6 +83,15 @@ def test_causes_and_evidently_are_attached_once_and_name_no_patient(window: Moni
 
     explain_window(window.pk)
     assert LedgerEntry.objects.filter(act="window.explained", subject_id=str(window.pk)).count() == 1
+
+
+def test_a_window_is_explained_by_what_it_was_judged_by(window: MonitorWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The change was accepted before anybody looked for its cause: the window itself is the reference by now."""
+    Monitor.objects.filter(pk=window.monitor_id).update(reference_windows=[window.pk], cycle=2)
+    monkeypatch.setattr(explaining, "_evidently", lambda *args, **how: (None, "left out"))
+    explain_window(window.pk)
+    window.refresh_from_db()
+    assert window.causes[0]["feature"] == "scanner"
 
 
 def test_what_another_library_cannot_do_stops_nothing_of_ours(

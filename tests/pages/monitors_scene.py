@@ -46,7 +46,7 @@ def look(log_e: float, *, decisive: float | None = None, alarm: bool = False, cy
         "log_e": log_e, "log_e_over_margin": log_e if decisive is None else decisive,
         "threshold": math.log(20 if cycle == 1 else 1000), "alarm": alarm, "streams": [],
         "onset": ALARM_WINDOW - 1 if alarm else None, "alarming": named if alarm else [],
-        "promise": "any false alarm, ever, with probability at most .05",
+        "promise": "Any false alarm, ever, with probability at most .05.",
         "method": "e_process" if cycle == 1 else "run_length",
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from core.models import LedgerEntry
-from evaluation.models import Monitor
+from evaluation.models import AuditRun, Monitor, MonitorWindow
 from tests.pages import scene
 from tests.pages.monitors_scene import ALARM_WINDOW, OPEN_WINDOW, further_windows, life, others
 from tests.pages.test_markup import Page
@@ -233,3 +233,38 @@ def test_the_ledger_is_read_for_marks_and_never_written(told: SimpleNamespace, s
     for url in addresses(told):
         client.get(url)
     assert LedgerEntry.objects.count() == before
+
+
+def test_audits_of_windows_stand_with_their_monitor_and_are_listed_when_asked_for(
+    told: SimpleNamespace, sign_in: SignIn
+) -> None:
+    monitor, version = told.monitor, told.monitor.deployment.version
+    people = {"version_submitted_by": version.submitted_by, "protocol_approved_by": monitor.protocol.approved_by}
+    asked, own = (
+        AuditRun.objects.create(
+            version=version, cohort=monitor.reference_cohort, protocol=monitor.protocol, spec_digest=place * 64,
+            status="done", outcome="pass", n_studies=5, requested_by=monitor.owner, **people,
+        )
+        for place in "12"
+    )  # fmt: skip
+    MonitorWindow.objects.filter(pk=told.alarm.pk).update(run=own)
+    client = sign_in("mina")
+    link = "/audits/{}/".format
+    listed = text_of(client, reverse("audits"))
+    assert link(asked.pk) in listed and link(own.pk) not in listed
+    every = text_of(client, reverse("audits") + "?windows=1")
+    assert link(asked.pk) in every and link(own.pk) in every
+    assert link(own.pk) not in text_of(client, "/")
+    assert link(own.pk) in text_of(client, reverse("monitor-window", args=[monitor.pk, ALARM_WINDOW]))
+
+
+def test_a_monitor_whose_alarm_was_closed_does_not_say_that_there_was_none(
+    told: SimpleNamespace, sign_in: SignIn
+) -> None:
+    closed = {"status": "closed", "resolution": "fixed", "closing": "Mended.", "closed_at": timezone.now()}
+    told.monitor.alerts.update(**closed)
+    told.monitor.windows.filter(index__gt=ALARM_WINDOW).delete()
+    Monitor.objects.filter(pk=told.monitor.pk).update(cycle=2)
+    text = text_of(sign_in("mina"), reverse("monitor", args=[told.monitor.pk]))
+    assert f"The alarm of window {ALARM_WINDOW} was closed; the next window begins anew." in text
+    assert "gave no reason for one" not in text

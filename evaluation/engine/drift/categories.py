@@ -93,7 +93,7 @@ def category_shift(strata: Sequence[tuple[Counts, Counts]], *, z: float) -> Cate
 
 def js_distance(p: Floats, q: Floats) -> float:
     """Jensen-Shannon distance, base 2, of two distributions: the square root of the divergence."""
-    return math.sqrt(_divergence(p, q))
+    return math.sqrt(js_divergence(p, q))
 
 
 def g_test(p: Floats, q: Floats, n: float, m: float) -> tuple[float, int, float]:
@@ -131,7 +131,7 @@ def unseen(window: Counts, reference: Counts) -> dict[str, int]:
     return {name: number for name, number in window.items() if name not in reference and name not in (MISSING, OTHER)}
 
 
-def _divergence(p: Floats, q: Floats) -> float:
+def js_divergence(p: Floats, q: Floats) -> float:
     middle = (p + q) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = [np.where(part > 0, part * np.log2(part / middle), 0.0) for part in (p, q)]
@@ -140,7 +140,7 @@ def _divergence(p: Floats, q: Floats) -> float:
 
 def _distance(p: Floats, q: Floats, n: float, m: float, z: float) -> tuple[float, float, float, float]:
     """Distance without what chance adds, its interval, and the distance as it is."""
-    raw = _divergence(p, q)
+    raw = js_divergence(p, q)
     either = 1 / n + 1 / m
     pooled = (n * p + m * q) / (n + m)
     # A category that is hardly ever drawn adds at most half its share.

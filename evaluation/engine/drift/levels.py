@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evaluation.engine.drift.categories import js_divergence
 from evaluation.engine.drift.sample import DriftSample
 
 Floats = npt.NDArray[np.float64]
@@ -96,10 +97,7 @@ def divergence(codes: Ints, size: int, window: npt.NDArray[np.bool_], weights: F
     two = np.bincount(codes[window], minlength=size)
     if one.sum() <= 0 or two.sum() <= 0:
         return 0.0
-    one, two = one / one.sum(), two / two.sum()
-    middle = (one + two) / 2
-    parts = [(part[part > 0] * np.log2(part[part > 0] / middle[part > 0])).sum() for part in (one, two)]
-    return float(max(0.0, sum(parts) / 2))
+    return max(0.0, js_divergence(one / one.sum(), two / two.sum()))
 
 
 def by_chance(codes: Ints, size: int, window: npt.NDArray[np.bool_]) -> float:
