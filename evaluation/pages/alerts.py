@@ -185,6 +185,7 @@ def _about(request: HouseRequest, alert: Alert) -> dict[str, Any]:
         "monitor": monitor,
         "span": span_words(window, monitor.zone) if window else "",
         "streams": _streams(alert),
+        "facts": _facts(alert),
         "causes": (window.causes or [])[:3] if window and window.alarm else [],
         "escalates_at": due if due > timezone.now() else None,
         "restarts": services.is_alarm(alert),
@@ -195,11 +196,18 @@ def _about(request: HouseRequest, alert: Alert) -> dict[str, Any]:
     }
 
 
+def _facts(alert: Alert) -> dict[str, Any]:
+    """Single facts of what was found. Those of an alarm stand in its words and its table."""
+    if services.is_alarm(alert):
+        return {}
+    return {name: value for name, value in alert.detail.items() if value and not isinstance(value, dict | list)}
+
+
 def _streams(alert: Alert) -> list[dict[str, Any]]:
     """The streams of the alarm with their numbers, in one query; none where no window is behind it."""
     if alert.window is None or not alert.window.alarm:
         return []
-    rows = alert.window.points.filter(alarming=True).order_by("pk")[:8]
+    rows = alert.window.points.filter(alarming=True).order_by("-log_e", "pk")[:8]
     return [
         {
             "point": row,

@@ -120,3 +120,13 @@ def test_what_could_not_be_sent_is_listed_and_sent_again(told: SimpleNamespace, 
     stopped = ada.post(reverse("webhook-act", args=[told.hook.pk, "stop"]), follow=True).content.decode()
     assert "The webhook is stopped" in stopped and not Webhook.objects.get(pk=told.hook.pk).active
     assert ada.post(reverse("webhook-act", args=[told.hook.pk, "explode"])).status_code == 404
+
+
+def test_what_an_alert_found_is_told_in_words_and_never_as_it_is_kept(told: SimpleNamespace, sign_in: SignIn) -> None:
+    kept = {"log_e": 4.5, "streams": [{"stream": "age", "group": "All"}], "most_common": "x"}
+    Alert.objects.filter(pk=told.alert.pk).update(detail=kept)
+    other = make_alert(told.monitor, key="schema:x", kind="schema", detail=kept)
+    client = sign_in("amir")
+    alarm, plain = (client.get(reverse("alert", args=[row.pk])).content.decode() for row in (told.alert, other))
+    assert "&#x27;stream&#x27;" not in alarm + plain
+    assert "Most common" in plain and "Most common" not in alarm
