@@ -16,7 +16,7 @@ from django.utils import timezone
 from core import ledger
 from core.errors import AuscultError, TransientError
 from evaluation.engine import Protocol as Rules
-from evaluation.engine.drift.earlier import Scope, without_estimates, without_numbers
+from evaluation.engine.drift.earlier import Scope, lasting, without_estimates, without_numbers
 from evaluation.engine.drift.lifetime import look as look_at
 from evaluation.engine.drift.records import Look, Notice, NoticeKind, Residual, Shape, StreamShift
 from evaluation.engine.drift.residuals import few, residuals_of
@@ -138,6 +138,7 @@ def _judged(window: MonitorWindow) -> Judgement:
     reference = DriftSketch.from_bytes(store.get_bytes(monitor.reference_digest))
     baseline = _with_last(earlier[-1]) if earlier else reference
     shifts, notices = shifts_of(rules, sketch, reference)
+    notices = list(lasting(notices, shifts, looks=len(earlier) + 1))
     shifts = without_estimates(shifts, _contradicted(earlier))
     thin = few(rules, sketch, baseline)
     residuals = residuals_of(rules, sketch, baseline, notices=notices)
@@ -173,11 +174,13 @@ def _with_last(last: MonitorWindow) -> DriftSketch:
 
 
 def _contradicted(earlier: list[MonitorWindow]) -> dict[Scope, int]:
-    """Where labels have contradicted estimates in this cycle, and in which window first."""
+    """Where labels have contradicted estimates for good in this cycle, and in which window first."""
     found: dict[Scope, int] = {}
     for row in earlier:
         for item in noticed(row, NoticeKind.CONCEPT):
             where = item["detail"]
+            if not where["lasting"]:
+                continue
             scope = (item["stream"].partition(".")[2], where.get("attribute", ""), where.get("group", ALL))
             found.setdefault(scope, row.index)
     return found

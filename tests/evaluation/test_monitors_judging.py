@@ -181,8 +181,10 @@ def test_what_earlier_windows_said_holds_for_the_next(window: MonitorWindow, sto
     story.work(until=lambda name: name == JUDGE and MonitorWindow.objects.get(index=1).status == Status.AUDITING)
     first, second = fresh(window), MonitorWindow.objects.get(index=1)
     assert (first.status, second.status) == (Status.JUDGED, Status.AUDITING)
-    concept = {"code": "notice-concept", "stream": "concept.a.b", "detail": {"attribute": "sex", "group": "F"}}
-    first.findings = [{"code": "notice-unit", "stream": "age", "detail": {}}, concept]
+    where = {"attribute": "sex", "group": "F", "lasting": True}
+    concept = {"code": "notice-concept", "stream": "concept.a.b", "detail": where}
+    passing = {"code": "notice-concept", "stream": "concept.c", "detail": {"lasting": False}}
+    first.findings = [{"code": "notice-unit", "stream": "age", "detail": {}}, passing, concept]
     first.save(update_fields=["findings"])
     found = judging._judged(second).baseline.total()
     assert (found.n, found.numbers["age"].n) == (REFERENCE + PER_WEEK, REFERENCE)

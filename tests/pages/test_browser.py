@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.pages.scene import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30_000
+"""Milliseconds: an answer may be slow where other tests run beside it."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FILL = (
     "import django; django.setup(); from tests.pages.scene import house; from tests.pages.closer_scene import enrich; "
@@ -91,6 +94,7 @@ def _wait_for(port: int) -> None:
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
@@ -124,10 +128,10 @@ def test_no_page_scrolls_sideways_or_breaks_the_policy(browser: Any, address: st
 def test_the_folded_navigation_opens_without_a_script(browser: Any, address: str) -> None:
     page, _ = open_as(browser, address, "elena", width=360, java_script_enabled=False)
     audits = page.locator(".topbar").get_by_role("link", name="Audits")
-    assert not audits.is_visible()
+    expect(audits).not_to_be_visible()
     page.get_by_text("Menu", exact=True).click()
     audits.click()
-    assert page.url == f"{address}/audits/"
+    page.wait_for_url(f"{address}/audits/")
 
 
 def test_progress_asks_again_by_itself(browser: Any, address: str) -> None:
@@ -187,13 +191,13 @@ def test_the_first_tab_skips_to_the_content(browser: Any, address: str) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "content"
+    page.wait_for_function("document.activeElement.id == 'content'")
 
 
 def test_keys_open_the_shortcuts_and_lead_to_rooms(browser: Any, address: str) -> None:
     page, _ = open_as(browser, address, "mina")
     page.keyboard.press("?")
-    assert page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("g")
     page.keyboard.press("a")
@@ -204,14 +208,13 @@ def test_an_error_summary_takes_the_focus_and_leads_to_the_field(browser: Any, a
     page, _ = open_as(browser, address, "elena")
     page.goto(f"{address}/systems/~new/")
     page.get_by_role("button", name="Register the system").click()
-    assert page.evaluate("document.activeElement.className") == "error-summary"
+    page.wait_for_function("document.activeElement.className == 'error-summary'")
     page.locator(".error-summary").get_by_role("link").first.click()
-    assert page.evaluate("document.activeElement.id") == "id_name"
+    page.wait_for_function("document.activeElement.id == 'id_name'")
 
 
 def test_the_chosen_theme_is_there_on_the_first_paint(browser: Any, address: str) -> None:
     page, _ = open_as(browser, address, "mina", color_scheme="light")
     page.locator(".sidebar").get_by_role("button", name="Dark").click()
-    page.wait_for_load_state()
-    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.locator("html[data-theme=dark]").wait_for()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"

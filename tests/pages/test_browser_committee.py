@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from tests.pages.scene import PASSWORD
 from tests.pages.test_browser import CHROMIUM, ROOT, browser, open_as, served
@@ -78,25 +79,25 @@ def the_chair_puts_the_evidence_before_the_committee(story: SimpleNamespace) -> 
     page.get_by_role("link", name="Review", exact=False).locator("visible=true").first.wait_for()
     page.locator("#next-steps a[href*='/governance/reviews/']").first.click()
     story.review = page.url
-    assert page.get_by_role("heading", name="Review of Chest model 2.0").is_visible()
+    expect(page.get_by_role("heading", name="Review of Chest model 2.0")).to_be_visible()
 
 
 def who_submitted_it_cannot_vote_by_a_second_role(story: SimpleNamespace) -> None:
     page = story.desk("elena")
     page.goto(story.review)
-    assert page.get_by_role("button", name="Cast my vote").is_disabled()
-    assert page.get_by_text("You submitted this version, so you cannot vote on it.").first.is_visible()
+    expect(page.get_by_role("button", name="Cast my vote")).to_be_disabled()
+    expect(page.get_by_text("You submitted this version, so you cannot vote on it.").first).to_be_visible()
 
 
 def a_member_with_a_conflict_takes_no_part(story: SimpleNamespace) -> None:
     page = story.desk("lea")
     page.goto(story.review)
-    assert page.get_by_role("button", name="Cast my vote").is_enabled()
+    expect(page.get_by_role("button", name="Cast my vote")).to_be_enabled()
     page.locator("summary", has_text="Take no part").click()
     page.get_by_label("Your conflict of interest").fill("My department paid for the training data.")
     page.locator("details.confirm[open] button").first.click()
-    assert page.get_by_role("button", name="Cast my vote").is_disabled()
-    assert page.get_by_text("My department paid for the training data.").is_visible()
+    expect(page.get_by_role("button", name="Cast my vote")).to_be_disabled()
+    expect(page.get_by_text("My department paid for the training data.")).to_be_visible()
 
 
 def a_condition_has_an_owner_and_a_day_that_lies_ahead(story: SimpleNamespace) -> None:
@@ -113,32 +114,32 @@ def a_condition_has_an_owner_and_a_day_that_lies_ahead(story: SimpleNamespace) -
         page.get_by_role("button", name="Propose it").click()
 
     propose("Choose one", ahead)
-    assert page.get_by_text("A condition needs an owner.").first.is_visible()
+    expect(page.get_by_text("A condition needs an owner.").first).to_be_visible()
     chosen = page.get_by_label("Who sees to it").locator("option", has_text="elena").inner_text()
     propose(chosen, "2020-01-01")
-    assert page.get_by_label("What must be done").input_value() == CONDITION  # refused, and what was typed is kept
+    expect(page.get_by_label("What must be done")).to_have_value(CONDITION)  # refused, and what was typed is kept
     propose(chosen, ahead)
-    assert page.locator("#conditions .conditions li").count() == 1
+    expect(page.locator("#conditions .conditions li")).to_have_count(1)
 
 
 def a_vote_is_signed_with_ones_own_password(story: SimpleNamespace) -> None:
     page = story.desk("mina")
     page.goto(story.review)
     vote(page, choice="Approve", reason="Every criterion passes.", password="not my password")
-    assert page.get_by_text("This is not your password, so nothing was signed.").first.is_visible()
-    assert page.get_by_label("Your password").input_value() == ""
+    expect(page.get_by_text("This is not your password, so nothing was signed.").first).to_be_visible()
+    expect(page.get_by_label("Your password")).to_have_value("")
     vote(page, choice="Approve", reason="Every criterion passes.", password=PASSWORD)
-    assert page.get_by_text("Your vote is cast: approve.").is_visible()
-    assert page.get_by_role("button", name="Cast my vote").is_disabled()
-    assert page.get_by_role("button", name="Propose a condition").is_disabled()  # frozen by the first approval
+    expect(page.get_by_text("Your vote is cast: approve.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cast my vote")).to_be_disabled()
+    expect(page.get_by_role("button", name="Propose a condition")).to_be_disabled()  # frozen by the first approval
 
 
 def the_second_vote_decides_and_a_script_in_it_is_text(story: SimpleNamespace) -> None:
     page = story.desk("tom")
     page.goto(story.review)
     vote(page, choice="Approve", reason=SCRIPT, password=PASSWORD)
-    assert page.locator(".page-head").get_by_text("Approved with conditions").is_visible()
-    assert page.get_by_text(SCRIPT).is_visible()
+    expect(page.locator(".page-head").get_by_text("Approved with conditions")).to_be_visible()
+    expect(page.get_by_text(SCRIPT)).to_be_visible()
     assert "taken" not in page.title()
 
 
@@ -148,9 +149,9 @@ def a_condition_that_runs_out_ends_the_approval(story: SimpleNamespace, told: Ca
     assert told("status") == "suspended"
     page = story.desk("clara")
     page.goto(story.review)
-    assert page.locator("#conditions").get_by_text("Lapsed").is_visible()
+    expect(page.locator("#conditions").get_by_text("Lapsed")).to_be_visible()
     page.goto(f"{story.address}/notifications/")
-    assert page.get_by_text("Chest model 2.0").first.is_visible()
+    expect(page.get_by_text("Chest model 2.0").first).to_be_visible()
 
 
 def no_page_of_the_story_complained(story: SimpleNamespace) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.pages.explorer_scene import SCRIPT
 from tests.pages.test_browser import CHROMIUM, browser, open_as, served
@@ -51,7 +52,7 @@ def test_two_clicks_from_a_failing_metric_to_a_marked_study(browser: Any, addres
     page.locator("h1").hover()
     mark.blur()
     mark.hover()
-    assert note.is_visible()
+    expect(note).to_be_visible()
     mark.click()
     assert "#generated-" in page.url and page.locator(".said-list li:target").count() == 1
     # The image is there, and the ledger knows that the study was opened.
@@ -81,21 +82,21 @@ def test_filters_narrow_and_stay(browser: Any, address: str) -> None:
     page, complaints = open_as(browser, address, "lea")
     page.goto(f"{address}/audits/1/explorer/")
     count = page.locator("main [role=status]")
-    assert "80 studies of 80" in count.inner_text()
+    expect(count).to_contain_text("80 studies of 80", use_inner_text=True)
     page.get_by_label("Error").select_option("unsupported")
     page.get_by_label("Finding or value").select_option("pneumothorax")
     page.get_by_label("Group").select_option("sex=F")
     page.get_by_role("button", name="Show").click()
-    assert "20 studies of 80" in count.inner_text()
-    assert page.get_by_label("Finding or value").input_value() == "pneumothorax"
+    expect(count).to_contain_text("20 studies of 80", use_inner_text=True)
+    expect(page.get_by_label("Finding or value")).to_have_value("pneumothorax")
     open_first(page)
-    assert "1 of 20 chosen studies" in page.locator(".lead").inner_text()
+    expect(page.locator(".lead")).to_contain_text("1 of 20 chosen studies", use_inner_text=True)
     page.get_by_role("link", name="Next").click()
-    assert "2 of 20 chosen studies" in page.locator(".lead").inner_text()
+    expect(page.locator(".lead")).to_contain_text("2 of 20 chosen studies", use_inner_text=True)
     page.get_by_role("link", name="Studies", exact=True).click()
     page.get_by_label("Group").select_option("sex=M")
     page.get_by_role("button", name="Show").click()
-    assert page.get_by_role("heading", name="No study matches").is_visible()
+    expect(page.get_by_role("heading", name="No study matches")).to_be_visible()
     assert complaints == []
 
 
@@ -105,7 +106,7 @@ def test_a_script_in_a_report_is_text(browser: Any, address: str) -> None:
     page.on("dialog", lambda dialog: (spoken.append(dialog.message), dialog.dismiss()))
     page.goto(f"{address}/audits/1/explorer/?finding=edema")
     open_first(page)
-    assert SCRIPT in page.locator(".report__text").first.inner_text()
+    expect(page.locator(".report__text").first).to_contain_text(SCRIPT, use_inner_text=True)
     assert spoken == [] and complaints == []
 
 

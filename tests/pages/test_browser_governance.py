@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.pages.test_browser import CHROMIUM, browser, open_as, served
 
@@ -68,7 +69,7 @@ def test_on_a_phone_the_rooms_are_folded_and_open_without_a_script(browser: Any,
     page.get_by_text("Rooms of governance", exact=True).click()
     assert page.locator("main").get_by_role("link", name="Risks", exact=True).get_attribute("aria-current") == "page"
     ledger.click()
-    assert page.url == f"{address}/governance/ledger/"
+    page.wait_for_url(f"{address}/governance/ledger/")
 
 
 def test_a_form_sent_empty_names_every_field_and_records_nothing(browser: Any, address: str) -> None:
@@ -80,4 +81,4 @@ def test_a_form_sent_empty_names_every_field_and_records_nothing(browser: Any, a
     for label in ("What the clinician did", "Why"):
         summary.get_by_role("link", name=label).wait_for()
     page.goto(f"{address}/governance/deployments/1/")
-    assert "26 of 400" in page.locator("main").inner_text()
+    expect(page.locator("main")).to_contain_text("26 of 400", use_inner_text=True)

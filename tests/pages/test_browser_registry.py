@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.pages.test_browser import CHROMIUM, address, browser, open_as
 
@@ -50,8 +51,8 @@ def test_only_the_chosen_source_is_shown(browser: Any, address: str) -> None:
         assert page.get_by_label(label, exact=True).is_visible() is visible, label
     for choice, field in choices.items():
         page.get_by_label(choice).check()
-        assert page.get_by_label(field, exact=True).is_visible()
-        assert not page.get_by_label("Archive or files").is_visible()
+        expect(page.get_by_label(field, exact=True)).to_be_visible()
+        expect(page.get_by_label("Archive or files")).not_to_be_visible()
     assert complaints == []
 
 
@@ -103,12 +104,12 @@ def test_an_upload_goes_on_after_a_reload(browser: Any, address: str, model: Pat
         page.wait_for_timeout(50)
     page.unroute(PIECES)
     page.reload()
-    assert "8.4 MB of 20.0 MB" in page.locator("[data-arrived]").inner_text()
+    expect(page.locator("[data-arrived]")).to_contain_text("8.4 MB of 20.0 MB", use_inner_text=True)
 
     go_on = page.get_by_role("button", name="Go on with the upload")
     go_on.click()
     page.get_by_text("This file is not among those that were chosen.").wait_for()
-    assert page.evaluate("document.activeElement.className") == "error-summary"
+    page.wait_for_function("document.activeElement.className == 'error-summary'")
     page.locator("#id_again").set_input_files({"name": "weights.safetensors", "mimeType": "", "buffer": b"other"})
     go_on.click()
     page.get_by_text("It has 5 bytes; 20000000 were promised.").wait_for()
@@ -128,8 +129,8 @@ def test_a_refusal_is_said_and_the_form_stays(browser: Any, address: str, model:
     page.locator("#id_upload").set_input_files(model / "README.md")
     page.get_by_role("button", name="Check the model").click()
     page.get_by_role("alert").get_by_text("already has a version 1.1").wait_for()
-    assert page.get_by_label("Label").input_value() == "1.1"
-    assert page.get_by_role("button", name="Check the model").is_enabled()
+    expect(page.get_by_label("Label")).to_have_value("1.1")
+    expect(page.get_by_role("button", name="Check the model")).to_be_enabled()
 
 
 def test_without_a_script_the_form_sends_the_files(browser: Any, address: str, model: Path) -> None:

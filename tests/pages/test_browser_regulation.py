@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.pages.test_browser import CHROMIUM, browser, open_as, served
 
@@ -80,12 +81,12 @@ def test_an_answer_brings_up_a_question_without_a_script(browser: Any, address: 
     page.goto(f"{address}/systems/empty-system/questions/product/")
     page.locator("#q-device_law").get_by_label("A medical device (MDR)").check()
     page.get_by_role("button", name="Save this chapter").click()
-    assert "more question" in page.locator(".notice--pass").inner_text()
+    expect(page.locator(".notice--pass")).to_contain_text("more question", use_inner_text=True)
     page.locator("#q-mdr_class").get_by_label("IIa", exact=True).check()
     page.locator("#q-mdr_class summary", has_text="Reason").click()
     page.get_by_label("Reason for the answer to: MDR class").fill("Rule 11.")
     page.get_by_role("button", name="Save this chapter").click()
-    assert "IIa" in page.locator("#q-mdr_class .question__effects").inner_text()
+    expect(page.locator("#q-mdr_class .question__effects")).to_contain_text("IIa", use_inner_text=True)
 
 
 def test_rows_are_added_and_a_statement_is_written_and_accepted_without_a_script(browser: Any, address: str) -> None:
@@ -93,19 +94,19 @@ def test_rows_are_added_and_a_statement_is_written_and_accepted_without_a_script
     page.goto(f"{address}{HERE}requirements/CNIL-loss/write/")
     page.get_by_label("Impact, row 1").fill("a report is late")
     page.get_by_role("button", name="More rows").click()
-    assert page.get_by_label("Impact, row 1").input_value() == "a report is late"
+    expect(page.get_by_label("Impact, row 1")).to_have_value("a report is late")
     page.get_by_label("Impact, row 8").fill("an image is lost")
     page.get_by_label("Impact, row 8").locator("xpath=../following-sibling::td//textarea").fill("patients")
     page.get_by_label("Threats").fill("failure of a disk")
     page.get_by_label("Threats").press("Tab")
     page.get_by_role("button", name="Keep as a draft").last.click()
     assert page.url.endswith("requirements/CNIL-loss/")
-    assert "an image is lost" in page.content()
+    expect(page.locator("body")).to_contain_text("an image is lost")
     second, _ = open_as(browser, address, "amir", java_script_enabled=False)
     second.goto(f"{address}{HERE}requirements/CNIL-loss/")
     second.get_by_label("Remark").fill("Compared with the backup plan.")
     second.get_by_role("button", name="Accept", exact=True).click()
-    assert "The statement is accepted." in second.content()
+    expect(second.locator("body")).to_contain_text("The statement is accepted.")
 
 
 def test_return_in_a_field_keeps_the_draft_and_adds_no_rows(browser: Any, address: str) -> None:
@@ -113,7 +114,7 @@ def test_return_in_a_field_keeps_the_draft_and_adds_no_rows(browser: Any, addres
     page.goto(f"{address}{HERE}requirements/AIA-Art6-3/write/")
     page.get_by_label("Name", exact=True).fill("Vera Muster")
     page.get_by_label("Name", exact=True).press("Enter")
-    assert page.evaluate("document.activeElement.className") == "error-summary"
+    page.wait_for_function("document.activeElement.className == 'error-summary'")
     page.locator(".error-summary").get_by_role("link").first.click()
     assert page.evaluate("location.hash") == "#id_v-signed_by"
-    assert page.get_by_label("Name", exact=True).input_value() == "Vera Muster"
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Vera Muster")

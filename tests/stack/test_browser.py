@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from config.embedded.stack import ROOT
 from tests.stack.conftest import Installation
@@ -165,7 +166,7 @@ def read_why_it_fails(page: Any) -> None:
     """Verdict in words, then number, interval and n, then the picture, then the table: in this order down the page."""
     banner, chart = page.locator(".verdict-banner"), page.locator(".chart img").first
     assert banner.get_by_role("heading").inner_text().strip() == "Fails"
-    assert "missed more often" in banner.locator(".verdict-banner__statement").inner_text()
+    expect(banner.locator(".verdict-banner__statement")).to_contain_text("missed more often", use_inner_text=True)
     numbers = banner.locator(".numbers").inner_text()
     assert ESTIMATE.search(numbers), numbers
     assert re.search(r"\d[\d,]* studies\s+of \d[\d,]* patients", numbers), numbers

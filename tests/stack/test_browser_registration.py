@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.stack.conftest import Installation
 from tests.stack.test_browser import (
@@ -81,11 +82,13 @@ def read_version(desk: Any) -> None:
     page.get_by_text("Every file with its digest").click()
     files = page.get_by_role("region", name="Files", exact=True).inner_text()
     assert "NOTES.md" in files and re.search(r"\d MB|\d kB", files)
-    assert "NOTES.md" in page.get_by_role("region", name="Changed files").inner_text()
+    expect(page.get_by_role("region", name="Changed files")).to_contain_text("NOTES.md", use_inner_text=True)
     picture = page.get_by_role("region", name="Lineage, as a picture")
-    assert "1.1" in picture.inner_text()
+    expect(picture).to_contain_text("1.1", use_inner_text=True)
     page.get_by_text("Show as table").first.click()
-    assert "shares weights with" in page.get_by_role("region", name="Lineage, as a table").inner_text()
+    expect(page.get_by_role("region", name="Lineage, as a table")).to_contain_text(
+        "shares weights with", use_inner_text=True
+    )
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the ML-BOM").click()
     assert download.value.suggested_filename.endswith(".cdx.json")
@@ -109,7 +112,7 @@ def test_a_checkpoint_is_uploaded_checked_registered_and_audited(
     amir.page.wait_for_url(re.compile(r"/audits/\d+/$"))
     asked: list[str] = []
     amir.page.on("response", lambda answer: asked.append(answer.url) if "/progress/?n=" in answer.url else None)
-    assert amir.page.get_by_role("progressbar", name="Studies done").is_visible()
+    expect(amir.page.get_by_role("progressbar", name="Studies done")).to_be_visible()
     amir.page.locator(".verdict-banner").wait_for(timeout=AUDIT)
     assert asked, "the page did not ask how far the audit was"
     assert amir.page.locator(".verdict-banner__word").inner_text().strip() == "Passes"
@@ -120,5 +123,5 @@ def test_a_checkpoint_is_uploaded_checked_registered_and_audited(
     assert "gpu" in workers and "studies/s" in workers and re.search(r"\d+ models?, ", workers)
     amir.page.goto(address)
     amir.page.get_by_text("Speed, memory and energy of the last audits").click()
-    assert "studies/s" in amir.page.get_by_role("region", name="Throughput").inner_text()
+    expect(amir.page.get_by_role("region", name="Throughput")).to_contain_text("studies/s", use_inner_text=True)
     assert elena.complaints == amir.complaints == []

@@ -1,21 +1,44 @@
 """What the earlier windows of a cycle say about a later one, beyond their scores.
 
 Numbers that came in another unit are no part of the pool that later windows are compared with: they would make every
-later window look odd. And once labels have contradicted the reference's calibration, nothing that is estimated by it is
-believed in later windows either, whether or not these have labels, until the test is restarted.
+later window look odd. And once labels have contradicted the reference's calibration beyond doubt, nothing that is
+estimated by it is believed in later windows either, whether or not these have labels, until the test is restarted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from evaluation.engine.drift.records import Family, StreamShift
+from evaluation.engine.drift.estimated import INVALID
+from evaluation.engine.drift.records import Family, Notice, NoticeKind, StreamShift
 from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.engine.records import ALL
 
 Scope = tuple[str, str, str]
 """Label, attribute, group; the latter two ``""`` and ``All`` over all patients."""
+
+
+def lasting(notices: Iterable[Notice], shifts: Sequence[StreamShift], *, looks: int) -> tuple[Notice, ...]:
+    """Notices, each contradiction with ``detail["lasting"]``: whether later windows heed it.
+
+    One window's labels take away its own estimates at p <= .01. Looked at each week, .01 would be reached in many a
+    quiet year, and estimates be lost for the whole cycle. So of the k-th window a contradiction lasts where
+    ``p <= 6 * .01 / (pi^2 k^2 m)``, m labels and groups: one that is none ever lasts with probability at most .01.
+
+    Args:
+        shifts: Every shift of the window.
+        looks: Windows of this cycle that were judged, this one among them.
+    """
+    tried = max(sum(item.family is family for item in shifts) for family in (Family.CONCEPT, Family.ESTIMATED))
+    level = 6 * INVALID / (math.pi * looks) ** 2 / max(tried, 1)
+    return tuple(
+        replace(item, detail=item.detail | {"lasting": item.detail["p_value"] <= level})
+        if item.kind is NoticeKind.CONCEPT
+        else item
+        for item in notices
+    )
 
 
 def without_numbers(sketch: DriftSketch, streams: Collection[str]) -> DriftSketch:
