@@ -79,14 +79,24 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if asked.quick:
         asked.runs, asked.grid_runs, asked.peer_runs = 2, 1, 1
+    facts: dict[str, Any] = {"quiet years": {}, "planted drifts": [], "other libraries": {}}
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), initializer=_one_thread) as pool:
-        quiet = dict(_quiet(pool, asked.runs, 3 if asked.quick else WINDOWS))
-        grid = list(_grid(pool, asked.grid_runs, quick=asked.quick)) if asked.grid_runs else []
-    others = _others(asked.peer_runs, 2 if asked.quick else WINDOWS, asked.peers) if asked.peer_runs else {}
-    facts = {"quiet years": quiet, "planted drifts": grid, "other libraries": others}
-    if asked.markdown:
-        asked.markdown.write_text(_markdown(facts))
-    publish(list(_targets(quiet, grid, others)), as_json=asked.json, facts=facts)
+        for setting, found in _quiet(pool, asked.runs, 3 if asked.quick else WINDOWS):
+            facts["quiet years"][setting] = found
+            _keep(asked.markdown, facts)
+        for cell in _grid(pool, asked.grid_runs, quick=asked.quick) if asked.grid_runs else ():
+            facts["planted drifts"].append(cell)
+            _keep(asked.markdown, facts)
+    if asked.peer_runs:
+        facts["other libraries"] = _others(asked.peer_runs, 2 if asked.quick else WINDOWS, asked.peers)
+        _keep(asked.markdown, facts)
+    publish(list(_targets(*facts.values())), as_json=asked.json, facts=facts)
+
+
+def _keep(file: Path | None, facts: dict[str, Any]) -> None:
+    """The tables so far: a run takes most of an hour."""
+    if file:
+        file.write_text(_markdown(facts))
 
 
 def _one_thread() -> None:

@@ -20,7 +20,9 @@ others.
 ``alpha_spending``: the k-th look alarms where a p-value, corrected over streams, components and spans of windows (1, 2,
 4, ... last ones), is at most ``6 alpha / (pi^2 k^2)``, which sums to alpha (Bonferroni). After an alarm was closed:
 ``sum over j of E_j`` against ``run_length``. Its mean after k windows is at most k while nothing changes, so the mean
-number of windows to a false alarm is at least ``run_length``, however the first alarm came about.
+number of windows to a false alarm is at least ``run_length``. That is exact for a reference chosen without a look at
+it. A new cycle keeps a reference that took part in an alarm, or takes windows that were chosen by one: there it is
+approximate, the more so the smaller the reference.
 
 The state is the list of scores of the windows of this cycle, and nothing else: a window judged twice gives the same.
 
