@@ -2,6 +2,8 @@
 .PHONY: demo test setup setup-test check format messages bench-peers clean
 ARGS ?=
 PY := .venv/bin/python
+# Without compiled modules each of the many processes would compile torch, transformers and the rest again.
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: setup
 	@$(PY) -m config.cli demo $(ARGS)

@@ -79,7 +79,8 @@ def not_as_asked(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 KNOWN = frozenset(
     {"items", "key", "happened_at", "action", "reason", "label", "group", "study_id", "role", "day", "n", "version",
-     "policy", "site", "batch", "body", "query", "path", "pk", *incidents.IncidentIn.model_fields}
+     "policy", "site", "batch", "owner", "escalate_to", "body", "query", "path", "pk",
+     *incidents.IncidentIn.model_fields}
 )  # fmt: skip
 """Names of fields that may be repeated. Another name was chosen by the sender, and may say anything."""
 

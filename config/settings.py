@@ -234,6 +234,8 @@ CELERY_BEAT_SCHEDULE = {
 AUSCULT_LEDGER_EXPORT = os.environ.get("AUSCULT_LEDGER_EXPORT", "")
 # A worker that has not renewed its lease for this long is taken for dead.
 AUSCULT_LEASE_SECONDS = int(os.environ.get("AUSCULT_LEASE_SECONDS", "120"))
+# Days for which the rows that were delivered to a monitor are kept after the last window that they lie in has ended.
+AUSCULT_DELIVERY_DAYS = _whole_number("AUSCULT_DELIVERY_DAYS", 90)
 # Folders on the server whose files a page may be told to read, separated by the system's path separator.
 AUSCULT_IMPORT_ROOTS = [
     Path(folder).resolve() for folder in os.environ.get("AUSCULT_IMPORT_ROOTS", "").split(os.pathsep) if folder

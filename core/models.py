@@ -271,7 +271,7 @@ class ApiToken(models.Model):
         OVERSIGHT = "oversight", "Record overrides and numbers of outputs"
         GATE = "gate", "Ask whether a version meets a policy"
         INCIDENTS = "incidents", "Report incidents"
-        MONITORS = "monitors", "Deliver studies to monitors and read their state"
+        MONITORS = "monitors", "Deliver studies to monitors, read their state and hand them over"
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens")
     name = models.CharField(max_length=120)

@@ -263,6 +263,7 @@ MARK_ACTS = {
     "monitor.resumed": "monitor goes on",
     "monitor.restarted": "monitor began anew",
     "monitor.ended": "monitor ended",
+    "monitor.handed_over": "monitor handed over",
 }
 MOVES = {"approved": "approved", "conditional": "approved with conditions", "suspended": "suspended",
          "retired": "retired", "rejected": "rejected"}  # fmt: skip

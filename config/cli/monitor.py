@@ -202,6 +202,34 @@ def resume(number: int, username: str) -> None:
     _steered(number, username, "resume_monitor", "is active")
 
 
+@monitor.command("hand-over", cls=BadInputCommand)
+@click.argument("number", type=int)
+@click.option("--owner", help="Who requests its audits from now on; left out: as it is.")
+@click.option("--escalate-to", help="Who is told when nobody reacts; left out: as it is.")
+@click.option("--chairs-alone", is_flag=True, help="Nobody but the committee chairs is told when nobody reacts.")
+@click.option("--reason", required=True, help="Why; its digest is kept in the ledger. Name no patient.")
+@by_option
+def hand_over(
+    number: int, owner: str | None, escalate_to: str | None, chairs_alone: bool, reason: str, username: str
+) -> None:
+    """Give a monitor to another owner, or name another person whom its alerts escalate to."""
+    from config.cli import acting_user
+    from core.errors import AuscultError
+
+    row = _opened(number)
+    from config.cli.monitor_file import person_of
+    from evaluation.services.monitors import hand_over_monitor
+
+    if escalate_to and chairs_alone:
+        raise AuscultError("--escalate-to and --chairs-alone exclude each other.", remedy="Give one of them.")
+    people: dict[str, Any] = {"owner": person_of(owner) if owner else None}
+    if escalate_to or chairs_alone:
+        people["escalate_to"] = person_of(escalate_to) if escalate_to else None
+    made = hand_over_monitor(monitor=row, by=acting_user(username), reason=reason, **people)
+    last = made.escalate_to.username if made.escalate_to else "the committee chairs alone"
+    click.echo(f"Monitor {made.pk} is owned by {made.owner.username}; its alerts escalate to {last}.")
+
+
 def _steered(number: int, username: str, act: str, told: str) -> None:
     """Do one act of ``evaluation.services.monitors`` to a monitor, and say so."""
     from config.cli import acting_user

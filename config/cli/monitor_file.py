@@ -43,8 +43,8 @@ def monitor_facts(body: Any, *, file: str) -> dict[str, Any]:
         "zone": zone.key,
         "crontab": str(schedule.get("crontab", "")),
         "every_seconds": schedule.get("every_seconds"),
-        "owner": _person(str(given["owner"])),
-        "escalate_to": _person(str(escalation["to"])) if escalation.get("to") else None,
+        "owner": person_of(str(given["owner"])),
+        "escalate_to": person_of(str(escalation["to"])) if escalation.get("to") else None,
         "escalate_after_hours": _number(escalation.get("after_hours", 24), "escalation.after_hours", file),
     }
     return facts
@@ -111,7 +111,12 @@ def _cohort(value: str) -> Any:
     return _found(named.order_by("-registered_at").first, "cohort", value, "Give its short name, or a digest.")
 
 
-def _person(value: str) -> Any:
+def person_of(value: str) -> Any:
+    """The account of this name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     from config.cli import acting_user
 
     return acting_user(value)

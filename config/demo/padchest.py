@@ -71,7 +71,7 @@ class PadchestStory(Watching):
             crontab="0 6 1 * *",
         )
         told = []
-        for index, month in enumerate(ready.drill.months[:months]):
+        for index, month in enumerate(ready.drill.months[:months], start=1):
             told.append(self._month(monitor, ready, index, month, drop))
             (self.home / "padchest-drill.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         return told

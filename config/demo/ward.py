@@ -14,8 +14,8 @@ from config.demo.watching import Watching
 
 ZONE = "Europe/Vienna"
 MONITOR = "Week by week"
-WEEKS, CHANGED = 6, 4
-"""Weeks that are replayed, and the number of the first (from 0) with the new scanner."""
+WEEKS, CHANGED = 6, 5
+"""Weeks that are replayed, and the number of the first (from 1) with the new scanner."""
 PATIENTS = 200
 OLD = {"Aquila DR": 0.5, "Borealis CR": 0.3, "Corvus mobile": 0.2}
 NEW = {"Aquila DR": 0.05, "Borealis CR": 0.05, "Corvus mobile": 0.9}
@@ -48,16 +48,16 @@ class WardStory(Watching):
             zone=ZONE,
             crontab="0 6 * * 1",
         )
-        for week in range(WEEKS):
+        for week in range(1, WEEKS + 1):
             self._week(monitor, week, drop)
         return monitor
 
     def _week(self, monitor: Any, week: int, drop: Path) -> None:
-        opens = FIRST + timedelta(weeks=week)
+        opens = FIRST + timedelta(weeks=week - 1)
         if not monitor.windows.filter(index=week).exists():
-            _write(drop / f"week-{week + 1}.parquet", week=week, opens=opens)
+            _write(drop / f"week-{week}.parquet", week=week, opens=opens)
         window = self.judged_window(monitor, week, until=opens + timedelta(weeks=1, hours=6))
-        told = f"   week {week + 1}: {window.n_studies} studies, {window.get_status_display().lower()}"
+        told = f"   week {week}: {window.n_studies} studies, {window.get_status_display().lower()}"
         leading = window.causes[0]["sentence"] if window.causes else "no cause was found"
         self.display.say(f"{told}; alarm. {leading}" if window.alarm else f"{told}, no alarm")
 
@@ -73,7 +73,7 @@ def _write(path: Path, *, week: int, opens: datetime) -> None:
 
     settings = SimulatorSettings(
         patients=PATIENTS,
-        seed=500 + week,
+        seed=499 + week,
         tasks=("findings", "deterioration", "rare"),
         scanners=NEW if week >= CHANGED else OLD,
     )

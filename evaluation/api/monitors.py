@@ -1,4 +1,4 @@
-"""Delivering studies and asking how a monitor stands. No answer repeats a name or a value that was sent."""
+"""Delivering studies, asking how a monitor stands, handing it over. No answer repeats a name or value that was sent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from django.core.exceptions import RequestDataTooBig
 from django.db.models import Count
 from django.http import HttpRequest, JsonResponse
 from ninja import Query, Router, Schema
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from core.bearer import Bearer
 from core.errors import AuscultError, NotFoundError
-from core.models import ApiToken
+from core.models import ApiToken, User
 from evaluation.engine import Protocol as Rules
 from evaluation.models import Alert, Delivery, Monitor, MonitorWindow
 from evaluation.services.deliveries import deliver_studies
+from evaluation.services.monitors import hand_over_monitor
 
 router = Router(auth=Bearer(ApiToken.Scope.MONITORS))
 MOST_BYTES = 64 << 20
@@ -44,7 +45,8 @@ class FindingOut(Schema):
 
 
 class DeliveryOut(Schema):
-    """``new`` is false where the same content had come before; ``studies`` is how many are kept."""
+    """``new`` is false where the same content had come before; ``studies`` is how many were taken. Their rows are
+    deleted once no window needs them."""
 
     id: int
     new: bool
@@ -53,9 +55,12 @@ class DeliveryOut(Schema):
     first_at: str | None
     last_at: str | None
     findings: list[FindingOut]
+    rows_deleted_at: str | None
 
 
 class WindowOut(Schema):
+    """``index`` counts the windows of a monitor from 1."""
+
     index: int
     status: str
     opens_at: str
@@ -69,7 +74,7 @@ class WindowOut(Schema):
 
 class MonitorOut(Schema):
     """How a monitor stands. Counts of a window with too few patients are left out; ``alerts`` counts those that are
-    not closed, by severity."""
+    not closed, by severity. ``escalate_to`` is null where alerts escalate to the committee chairs alone."""
 
     id: int
     name: str
@@ -77,15 +82,54 @@ class MonitorOut(Schema):
     version: str
     site: str
     cycle: int
+    owner: str
+    escalate_to: str | None
     next_at: str | None
     window: WindowOut | None
     alerts: dict[str, int]
 
 
+class HandOverIn(Schema):
+    """Names of accounts. ``escalate_to`` left out: as it is; null: the committee chairs alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    owner: Annotated[str, Field(max_length=150)] = ""
+    escalate_to: Annotated[str, Field(min_length=1, max_length=150)] | None = None
+    reason: Annotated[str, Field(max_length=2000)]
+
+
 @router.get("/monitors/{pk}", response=MonitorOut, url_name="monitor-state")
 def get_monitor(request: Any, pk: int) -> dict[str, Any]:
     """The state of a monitor and its last window that is closed; counts only, no patients."""
-    monitor = _monitor(pk)
+    return _state(_monitor(pk))
+
+
+@router.post("/monitors/{pk}/hand-over", response=MonitorOut, url_name="monitor-hand-over")
+def post_hand_over(request: Any, pk: int, body: HandOverIn) -> dict[str, Any]:
+    """Give a monitor to another owner, or name another person whom its alerts escalate to."""
+    people: dict[str, Any] = {"owner": _person(body.owner, "owner") if body.owner else None}
+    if "escalate_to" in body.model_fields_set:
+        people["escalate_to"] = _person(body.escalate_to, "escalate_to") if body.escalate_to else None
+    hand_over_monitor(monitor=_monitor(pk), by=request.auth, reason=body.reason, **people)
+    return _state(_monitor(pk))
+
+
+def _person(username: str, field: str) -> User:
+    """The open account of this name.
+
+    Raises:
+        AuscultError: there is none; the name is not repeated.
+    """
+    found = User.objects.filter(username=username, is_active=True).first()
+    if found is None:
+        raise AuscultError(
+            f"The field '{field}' names no open account.", remedy="Give the name that the person signs in with."
+        )
+    return found
+
+
+def _state(monitor: Monitor) -> dict[str, Any]:
     window = monitor.windows.exclude(status=MonitorWindow.Status.DUE).order_by("-index").first()
     open_alerts = Alert.objects.filter(monitor=monitor).exclude(status=Alert.Status.CLOSED)
     counted = open_alerts.order_by().values("severity").annotate(n=Count("pk"))
@@ -96,6 +140,8 @@ def get_monitor(request: Any, pk: int) -> dict[str, Any]:
         "version": str(monitor.deployment.version),
         "site": monitor.deployment.site,
         "cycle": monitor.cycle,
+        "owner": monitor.owner.username,
+        "escalate_to": monitor.escalate_to.username if monitor.escalate_to else None,
         "next_at": monitor.next_at.isoformat() if monitor.next_at else None,
         "window": _window(window, monitor) if window else None,
         "alerts": {row["severity"]: row["n"] for row in counted},
@@ -146,7 +192,9 @@ def _received(request: HttpRequest, folder: Path) -> Path:
 
 
 def _monitor(pk: int) -> Monitor:
-    rows = Monitor.objects.select_related("deployment__version__system", "reference_cohort__cohort")
+    rows = Monitor.objects.select_related(
+        "deployment__version__system", "reference_cohort__cohort", "owner", "escalate_to"
+    )
     monitor = rows.filter(pk=pk).first()
     if monitor is None:
         raise NotFoundError("There is no such monitor.", remedy="Its number is in the address of its page.")
@@ -182,6 +230,7 @@ def _delivery(row: Delivery, monitor: Monitor, *, new: bool) -> dict[str, Any]:
         "first_at": row.first_at.isoformat() if row.first_at else None,
         "last_at": row.last_at.isoformat() if row.last_at else None,
         "findings": [without_names(Finding.from_dict(item), known).to_dict() for item in row.findings],
+        "rows_deleted_at": row.purged_at.isoformat() if row.purged_at else None,
     }
 
 

@@ -126,6 +126,7 @@ class Migration(migrations.Migration):
                 ('findings', models.JSONField(default=list)),
                 ('error', models.TextField(blank=True)),
                 ('received_at', models.DateTimeField(auto_now_add=True)),
+                ('purged_at', models.DateTimeField(blank=True, help_text='When its rows were deleted from the store', null=True)),
                 ('monitor', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='evaluation.monitor')),
             ],
             options={
@@ -264,8 +265,16 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('monitor', 'source_digest'), name='delivery_once'),
         ),
         migrations.AddConstraint(
+            model_name='delivery',
+            constraint=models.CheckConstraint(condition=models.Q(('purged_at__isnull', True), ('content_digest', ''), _connector='OR'), name='delivery_purged_has_no_rows'),
+        ),
+        migrations.AddConstraint(
             model_name='monitorwindow',
             constraint=models.UniqueConstraint(fields=('monitor', 'index'), name='window_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='monitorwindow',
+            constraint=models.CheckConstraint(condition=models.Q(('index__gte', 1)), name='window_counts_from_one'),
         ),
         migrations.AddIndex(
             model_name='alert',

@@ -101,7 +101,7 @@ class Monitor(models.Model):
 
 
 class MonitorWindow(models.Model):
-    """One window of a monitor: made once, judged once, in the order of ``index``.
+    """One window of a monitor: made once, judged once, in the order of ``index``, which counts from 1.
 
     ``findings`` is what was odd about the data: ``{"kind", "severity", "message", "column", "row", "count"}``.
     ``residuals`` is what the lifetime test keeps of the window, ``look`` what it said after it (see
@@ -156,7 +156,10 @@ class MonitorWindow(models.Model):
 
     class Meta:
         ordering = ["monitor", "index"]
-        constraints = [models.UniqueConstraint(fields=["monitor", "index"], name="window_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["monitor", "index"], name="window_once"),
+            models.CheckConstraint(name="window_counts_from_one", condition=Q(index__gte=1)),
+        ]
 
     def __str__(self) -> str:
         return f"Window {self.index} of {self.monitor}"
@@ -193,7 +196,8 @@ class StreamPoint(models.Model):
 class Delivery(models.Model):
     """Data that arrived for a monitor: a file of its drop folder, a query, an export, a request.
 
-    ``content_digest`` names the normalised rows in the store; they are patient-level and never leave it.
+    ``content_digest`` names the normalised rows in the store; they are patient-level and never leave it. Once no
+    window can need them they are deleted (``purged_at``); what is left says that this content came, and knows it again.
     """
 
     class Status(models.TextChoices):
@@ -211,10 +215,16 @@ class Delivery(models.Model):
     findings = models.JSONField(default=list)
     error = models.TextField(blank=True)
     received_at = models.DateTimeField(auto_now_add=True)
+    purged_at = models.DateTimeField(null=True, blank=True, help_text="When its rows were deleted from the store")
 
     class Meta:
         ordering = ["monitor", "received_at"]
-        constraints = [models.UniqueConstraint(fields=["monitor", "source_digest"], name="delivery_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["monitor", "source_digest"], name="delivery_once"),
+            models.CheckConstraint(
+                name="delivery_purged_has_no_rows", condition=Q(purged_at__isnull=True) | Q(content_digest="")
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} for {self.monitor}"

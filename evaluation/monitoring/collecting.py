@@ -16,11 +16,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core import ledger
-from core.errors import AuscultError, CohortError, EnvironmentProblemError, ProtocolError
+from core.errors import AuscultError, CohortError, DeniedError, EnvironmentProblemError, ProtocolError
 from evaluation.models import AuditRun, Monitor, MonitorWindow
 from evaluation.monitoring.deliveries import Pulled, expected_of, pull, scratch, tell
 from evaluation.monitoring.findings import Finding, Kind, Severity
 from evaluation.monitoring.gathering import Window, gather, keep_keys
+from evaluation.monitoring.owners import check_owner, hand_over_words, settle_waiting, tell_waiting
 from evaluation.monitoring.schema import unusable
 from evaluation.monitoring.sources.base import OnItsWayError
 from models_registry.execution import store_cohort
@@ -48,14 +49,16 @@ def collect_window(window_id: int) -> None:
     if token is None:
         return
     rows = MonitorWindow.objects.select_related(
-        "monitor__deployment__version__system", "monitor__protocol", "monitor__reference_cohort__cohort",
-        "monitor__owner",
+        "monitor__deployment__version__system", "monitor__deployment__version__submitted_by",
+        "monitor__protocol__approved_by", "monitor__reference_cohort__cohort", "monitor__owner",
     )  # fmt: skip
     window = rows.get(pk=window_id)
     try:
         _collect(window, token)
     except LeaseLostError:
         log.info("window %s was taken over", window_id)
+    except DeniedError as denial:
+        _wait_for_owner(window, token, denial)
     except AuscultError as error:
         _put_off_or_fail(window, token, error)
     except Exception:
@@ -105,6 +108,7 @@ def _ours(window: MonitorWindow, token: str) -> Any:
 
 def _collect(window: MonitorWindow, token: str) -> None:
     alive = _keeper(window, token)
+    check_owner(window.monitor)
     # What the source needs to go on with; how often and how long it was waited for stays with us.
     pulled = pull(
         window.monitor,
@@ -156,6 +160,14 @@ def _wait(window: MonitorWindow, token: str, wait: OnItsWayError) -> None:
             _again(window, wait.seconds)
 
 
+def _wait_for_owner(window: MonitorWindow, token: str, denial: DeniedError) -> None:
+    """Give the window back until somebody owns the monitor who may request audits: it is not tried less often, and
+    never given up. The hand-over sends it again, and so does the sweep, because the role may be given back."""
+    with transaction.atomic():
+        if _ours(window, token).update(**_free(), error=f"{denial.message} {hand_over_words(window.monitor)}"):
+            tell_waiting(window, denial)
+
+
 def _registered(window: MonitorWindow, target: Path, alive: Callable[[], None]) -> CohortVersion:
     """The window's studies as a version of the monitor's own cohort."""
     monitor = window.monitor
@@ -181,6 +193,8 @@ def _order(window: MonitorWindow, token: str, held: Window, cohort: CohortVersio
             facts = {"run": run, "cohort": cohort, "n_studies": cohort.n_studies, "n_patients": cohort.n_patients,
                      "seen_digest": seen}  # fmt: skip
             _finish(window, token, Status.AUDITING, held.findings, began, **facts)
+    except DeniedError:
+        raise
     except (ProtocolError, CohortError) as error:
         _end(window, token, Status.REFUSED, held, began, error)
     except AuscultError as error:
@@ -266,6 +280,7 @@ def _finish(
     tell(window.monitor, [finding for finding in findings if not finding.told], window=window)
     if status in {Status.AUDITING, Status.EMPTY}:
         settle_alert(monitor=window.monitor, key=SOURCE_KEY)
+    settle_waiting(window)
     ledger.record(
         actor="system",
         act="window.collected" if status == Status.AUDITING else f"window.{status}",

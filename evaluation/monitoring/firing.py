@@ -74,8 +74,8 @@ def _due(monitor: Monitor, until: datetime) -> tuple[int, list[Bounds]]:
 
 
 def _last(monitor: Monitor) -> int:
-    last = monitor.windows.aggregate(last=Max("index"))["last"]
-    return -1 if last is None else int(last)
+    """The number of the last window that is there; 0 where there is none, because the first is 1."""
+    return int(monitor.windows.aggregate(last=Max("index"))["last"] or 0)
 
 
 def _make(monitor: Monitor, found: list[Bounds]) -> None:

@@ -154,7 +154,8 @@ def keep_keys(keys: Keys) -> str:
 
 def _places(monitor: Monitor, rows: Any) -> Places:
     """Where each study is, from identifiers and times alone."""
-    deliveries = tuple(rows.filter(status=Delivery.Status.HELD, n_studies__gt=0).order_by("received_at", "pk"))
+    held = rows.filter(status=Delivery.Status.HELD, n_studies__gt=0, purged_at=None)
+    deliveries = tuple(held.order_by("received_at", "pk"))
     secret = bytes.fromhex(keyed_digest("monitor", str(monitor.pk)))
     parts = []
     for delivery in deliveries:
@@ -273,7 +274,7 @@ def _counted(monitor: Monitor, counts: dict[str, int], index: int) -> Iterator[F
             "Studies came in several deliveries: they count once, with the latest word on each column.",
             "Nothing, if corrections or labels came later.", counts["again"],
         )  # fmt: skip
-    if counts["before"] and index == 0 and not repeats:
+    if counts["before"] and index == 1 and not repeats:
         yield _finding(
             Kind.TIMES, Severity.INFO, "before-first-window",
             "Studies are of before the first window: no window has them.", "Nothing.", counts["before"],

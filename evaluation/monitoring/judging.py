@@ -138,7 +138,7 @@ def _judged(window: MonitorWindow) -> Judgement:
     reference = DriftSketch.from_bytes(store.get_bytes(monitor.reference_digest))
     baseline = _with_last(earlier[-1]) if earlier else reference
     shifts, notices = shifts_of(rules, sketch, reference)
-    notices = list(lasting(notices, shifts, looks=len(earlier) + 1))
+    notices = lasting(notices, shifts, looks=len(earlier) + 1)
     shifts = without_estimates(shifts, _contradicted(earlier))
     thin = few(rules, sketch, baseline)
     residuals = residuals_of(rules, sketch, baseline, notices=notices)

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from evaluation.models import Alert, Monitor, MonitorWindow
 from evaluation.monitoring.collecting import FINAL
+from evaluation.monitoring.owners import OWNER_KEY
 from evaluation.monitoring.windows import period
 
 SLACK, LATEST = timedelta(minutes=5), timedelta(hours=1)
@@ -48,11 +49,15 @@ def tell_missed(monitor: Monitor, now: datetime) -> bool:
 
 
 def tell_stale(now: datetime) -> int:
-    """Raise an alert for each window that should have ended long ago, and settle those that ended since."""
+    """Raise an alert for each window that should have ended long ago, and settle those that ended since.
+
+    Windows that wait for an owner have an alert that says so.
+    """
     told = 0
     rows = MonitorWindow.objects.exclude(status__in=FINAL).filter(due_at__lt=now - STALE_AFTER)
     active = rows.filter(monitor__status=Monitor.Status.ACTIVE).select_related("monitor").order_by("monitor", "index")
-    seen: set[int] = set()
+    waits = Alert.objects.filter(key=OWNER_KEY).exclude(status=Alert.Status.CLOSED)
+    seen = set(waits.values_list("monitor_id", flat=True))
     for window in active:
         # The first open window of a monitor holds up those after it: they are one matter.
         if window.monitor_id in seen:

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core import ledger
-from core.errors import AuscultError, TransientError
+from core.errors import AuscultError, DeniedError, TransientError
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.engine.protocol_drift import Drift
@@ -21,6 +21,7 @@ from evaluation.execution.frames import fit_reference_frame
 from evaluation.execution.heartbeat import Heartbeat
 from evaluation.execution.judging import merged_sketch
 from evaluation.models import AuditRun, Monitor, RunStatus
+from evaluation.monitoring.owners import check_owner, hand_over_words
 from evaluation.monitoring.scheduling import schedule_monitor
 from evaluation.services.runs import UnderWayError, request_audit
 from models_registry import leases
@@ -79,6 +80,8 @@ def _guarded(monitor: Monitor, token: str, step: partial[None]) -> None:
         if isinstance(error, TransientError):
             raise
         raise TransientError(error.message, remedy=error.remedy) from error
+    except DeniedError as denial:
+        _fail(monitor, token, f"{denial.message} {hand_over_words(monitor)} Then make the reference again.")
     except AuscultError as error:
         _fail(monitor, token, str(error))
     except Exception as error:
@@ -87,6 +90,7 @@ def _guarded(monitor: Monitor, token: str, step: partial[None]) -> None:
 
 
 def _order_reference(monitor: Monitor, token: str) -> None:
+    check_owner(monitor)
     rules, version = Rules.from_dict(monitor.protocol.body), monitor.deployment.version
     reader = open_cohort(model_store().folder_path(monitor.reference_cohort.digest))
     with Heartbeat(partial(_renew, monitor, token), every=settings.AUSCULT_LEASE_SECONDS / 3) as beat:

@@ -18,6 +18,7 @@ from django.utils import timezone
 from evaluation.models import Monitor, MonitorWindow, RunStatus
 from evaluation.monitoring.collecting import FINAL, FIRST_PAUSE, LONGEST_PAUSE
 from evaluation.monitoring.missing import is_missed, tell_missed, tell_quiet, tell_stale, tell_unprepared
+from evaluation.monitoring.purging import purge_deliveries
 from models_registry.models import Deployment
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def _parts() -> list[tuple[str, Callable[[datetime], int]]]:
         tell_stale,
         tell_unprepared,
         tell_quiet,
+        purge_deliveries,
     )
     return [*((getattr(part, "__name__", ""), part) for part in ours), *((name, _of(name)) for name in OTHERS)]
 

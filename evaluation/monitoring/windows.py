@@ -27,7 +27,7 @@ CRON_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """One window: its number, when it opens and closes (left out), and from when it is judged. All in UTC."""
+    """One window: its number from 1, when it opens and closes (left out), from when it is judged. All in UTC."""
 
     index: int
     opens_at: datetime
@@ -36,33 +36,34 @@ class Bounds:
 
 
 def edge(*, unit: str, size: int, first: datetime, zone: str, index: int) -> datetime:
-    """When window ``index`` opens, in UTC: ``index * size`` units after ``first``.
+    """When window ``index`` opens, in UTC: window 1 at ``first``, each further one ``size`` units later.
 
     A month after the 31st is the last day of the next month; a local time that the clock skips is taken an hour later.
 
     Raises:
         ValueError: for a window by count, which has no edges of its own.
     """
+    units = size * (index - 1)
     if unit in ABSOLUTE:
-        return first.astimezone(UTC) + ABSOLUTE[Unit(unit)] * size * index
+        return first.astimezone(UTC) + ABSOLUTE[Unit(unit)] * units
     local = first.astimezone(ZoneInfo(zone))
     if unit in DAYS:
-        day = local.date() + timedelta(days=DAYS[Unit(unit)] * size * index)
+        day = local.date() + timedelta(days=DAYS[Unit(unit)] * units)
     elif unit == Unit.MONTH:
-        day = _months_after(local.date(), size * index)
+        day = _months_after(local.date(), units)
     else:
         raise ValueError("windows by count have no edges by time")
     return datetime.combine(day, local.time().replace(tzinfo=None), tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
 def bounds(*, unit: str, size: int, first: datetime, zone: str, index: int, grace_hours: int = 0) -> Bounds:
-    """A window by time."""
+    """A window by time; the first is number 1."""
     opens, closes = (edge(unit=unit, size=size, first=first, zone=zone, index=place) for place in (index, index + 1))
     return Bounds(index=index, opens_at=opens, closes_at=closes, due_at=closes + timedelta(hours=grace_hours))
 
 
 def due_windows(monitor: Monitor, *, after: int, until: datetime) -> Iterator[Bounds]:
-    """Windows by time with a number above ``after`` that are due at ``until``, in their order."""
+    """Windows by time with a number above ``after`` (0: all) that are due at ``until``, in their order."""
     for index in count(after + 1):
         found = bounds(
             unit=monitor.window_unit,

@@ -21,7 +21,7 @@ from evaluation import selectors_monitors as selectors
 from evaluation.access_monitors import check_may_make_monitor, check_may_steer_monitor
 from evaluation.charts import NothingToDrawError
 from evaluation.models import Monitor, MonitorWindow
-from evaluation.pages.monitors_forms import PauseForm, attempt_at_fields, one_of
+from evaluation.pages.monitors_forms import HandOverForm, PauseForm, attempt_at_fields, one_of
 from evaluation.pages.monitors_pictures import Seen, StreamAsked, asked_of, seen_of, stream_plan, track_of
 from evaluation.pages.monitors_words import FAMILIES, group_words, leading_of, span_words, stream_words
 from evaluation.pages.pictures import themes_of
@@ -33,6 +33,12 @@ BLIND = ("stale", "insufficient", "suspended", "fail")
 """Standings of a monitor that does not see what it should."""
 DELIVERIES_SHOWN = 8
 """How many deliveries the page of a monitor shows."""
+FORM_ACTS: dict[str, Callable[..., Any]] = {
+    "pause": services.pause_monitor,
+    "hand_over": services.hand_over_monitor,
+    "end": services.end_monitor,
+}
+"""What the forms of its page do."""
 
 
 @require_safe
@@ -59,13 +65,13 @@ def _alarms(row: selectors.MonitorRow) -> bool:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reads
 def monitor_detail(request: HouseRequest, pk: int) -> HttpResponse:
-    """One monitor: verdict, evidence over its life, one stream, its windows. A POST pauses or ends it."""
+    """One monitor: verdict, evidence over its life, one stream, its windows. A POST pauses, hands over or ends it."""
     monitor = selectors.get_monitor(pk)
-    forms = {name: one_of(PauseForm, name, request) for name in ("pause", "end")}
-    acts: dict[str, Callable[..., Any]] = {"pause": services.pause_monitor, "end": services.end_monitor}
-    sent: HouseForm | None = forms.get(request.POST.get("act", ""))
+    forms: dict[str, HouseForm] = {name: one_of(PauseForm, name, request) for name in ("pause", "end")}
+    forms["hand_over"] = one_of(HandOverForm, "hand_over", request, monitor=monitor)
+    sent = forms.get(act := request.POST.get("act", ""))
     if sent is not None:
-        if attempt_at_fields(sent, partial(acts[request.POST["act"]], monitor=monitor, by=request.user)):
+        if attempt_at_fields(sent, partial(FORM_ACTS[act], monitor=monitor, by=request.user)):
             return redirect("monitor", pk=pk)
         monitor = selectors.get_monitor(pk)
     context = monitor_context(request, monitor) | {"forms": forms, "form": sent}

@@ -35,6 +35,8 @@ SOURCE_FIELDS: dict[str, dict[str, str]] = {
     "api": {"mapping": "mapping"},
 }  # fmt: skip
 """Kind of source -> its setting -> the field of the form."""
+TOLD_LAST = (Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.AUDITOR)
+"""Roles of whom alerts may escalate to."""
 IN_YAML = ("mapping", "fhir_labels", "fhir_series")
 
 
@@ -187,7 +189,7 @@ class MonitorForm(HouseForm):
         fields["protocol"].queryset = Protocol.objects.filter(pk__in=usable).defer("source", "body")
         fields["reference_cohort"].queryset = selectors.reference_cohorts()
         fields["owner"].queryset = _people(Role.AUDITOR)
-        fields["escalate_to"].queryset = _people(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.AUDITOR)
+        fields["escalate_to"].queryset = _people(*TOLD_LAST)
 
     def clean(self) -> dict[str, Any]:
         """What the service takes; each thing that is wrong stands at its field."""
@@ -251,6 +253,35 @@ class MonitorForm(HouseForm):
         """The field that a setting was typed in; "" for what is none of the form's."""
         settings = SOURCE_FIELDS.get(self.data.get("source_kind", ""), {}) | {"every_seconds": "every"}
         return settings.get(column or "", column or "")
+
+
+class HandOverForm(HouseForm):
+    """Whose the monitor is from now on. Whom it has stands in it at first, where that person may still be chosen."""
+
+    owner = PersonChoice(
+        queryset=None,
+        label="New owner",
+        empty_label="Choose an auditor",
+        help_text="Requests the audits of the windows from now on: an auditor who did not submit the version and did "
+        "not approve the protocol.",
+    )
+    escalate_to = PersonChoice(
+        queryset=None, label="Who is told when nobody reacts", required=False, empty_label="The committee chairs alone"
+    )
+    reason = forms.CharField(
+        label="Reason",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        max_length=2000,
+        help_text="Its digest is kept in the ledger. Name no patient.",
+        error_messages={"required": "Give the reason."},
+    )
+
+    def __init__(self, *args: Any, monitor: Monitor, **kwargs: Any) -> None:
+        begun = {"owner": monitor.owner_id, "escalate_to": monitor.escalate_to_id}
+        super().__init__(*args, initial=begun, **kwargs)
+        fields: dict[str, Any] = self.fields
+        fields["owner"].queryset = _people(Role.AUDITOR)
+        fields["escalate_to"].queryset = _people(*TOLD_LAST)
 
 
 PLAIN = (

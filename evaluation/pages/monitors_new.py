@@ -78,7 +78,7 @@ def _preview(form: MonitorForm) -> dict[str, Any]:
         found = [
             bounds(unit=unit, size=size, first=given["first_opens_at"], zone=zone, index=index,
                    grace_hours=given["grace_hours"] or 0)
-            for index in range(SHOWN_AHEAD)
+            for index in range(1, SHOWN_AHEAD + 1)
         ]  # fmt: skip
     except (OverflowError, ValueError):
         form.add_error("window_size", "No calendar holds five windows of this length. Give a shorter one.")

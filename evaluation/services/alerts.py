@@ -29,6 +29,7 @@ from evaluation.services.alert_notices import (
     tell_raised,
     tell_webhooks,
 )
+from evaluation.services.restarting import ALARM, NewReference, accepted_reference, restart_cycle, restarts
 
 __all__ = [
     "acknowledge_alert",
@@ -58,8 +59,6 @@ BY_HAND = (Alert.Resolution.FALSE_ALARM, Alert.Resolution.FIXED, Alert.Resolutio
 LONGEST_REST = {Severity.INFO: 90, Severity.WARNING: 30, Severity.CRITICAL: 7}
 """Days for which an alert may be snoozed."""
 MOST_TITLE, MOST_TEXT, MOST_KEY, MOST_REASON, MOST_CLOSING = 200, 10_000, 160, 2000, 4000
-ALARM = "drift:"
-"""How the key of an alarm of the lifetime test begins; the number of its cycle follows."""
 
 
 @transaction.atomic
@@ -255,28 +254,33 @@ def snooze_alert(*, alert: Alert, until: datetime, reason: str, by: User) -> Ale
     return alert
 
 
-@transaction.atomic
 def close_alert(*, alert: Alert, resolution: str, closing: str, by: User) -> Alert:
     """Say what it came to. Closing an alarm of drift restarts the test; ``new_normal`` also moves the reference.
 
     Raises:
         DeniedError: ``by`` may not, or submitted the version.
         AuscultError: no words, or a resolution that does not fit.
-        ConflictError: it is closed already.
+        ConflictError: it is closed already; or the windows since the change have too few patients to be a reference.
     """
-    alert = _locked(alert)
-    monitor = alert.monitor
+    alert = Alert.objects.select_related(*ABOUT, "monitor__protocol", "window").get(pk=alert.pk)
     check_may_settle_alert(by, alert)
     words = written(closing, name="What was found and done", least=10, most=MOST_CLOSING, column="closing")
     _check_resolution(alert, resolution)
+    # Sketches are merged before the transaction, which looks whether they are still the ones.
+    return _closed(alert, resolution, words, accepted_reference(alert, resolution), by)
+
+
+@transaction.atomic
+def _closed(alert: Alert, resolution: str, words: str, reference: NewReference | None, by: User) -> Alert:
+    """The one transaction of closing an alert."""
+    alert = _locked(alert)
+    check_may_settle_alert(by, alert)
     facts = {"resolution": resolution, "closing": words, "closed_by": by, "closed_at": timezone.now()}
     _move(alert, to=Status.CLOSED, snoozed_until=None, **facts)
     label = alert.get_resolution_display()
     _note(alert, "closed", f"{label}. {words}", by=by)
-    if alert.key == f"{ALARM}{monitor.cycle}" and monitor.status != Monitor.Status.ENDED:
-        from evaluation.services.monitors import restart_cycle
-
-        restart_cycle(monitor=monitor, resolution=resolution, window=alert.window, by=by)
+    if restarts(alert):
+        restart_cycle(monitor=alert.monitor, resolution=resolution, window=alert.window, reference=reference, by=by)
     _record("alert.closed", alert, {"resolution": resolution, "closing_sha256": sha256_text(words)}, by=by)
     stop_telling(alert)
     tell_webhooks(alert, "closed")

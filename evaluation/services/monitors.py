@@ -1,10 +1,10 @@
-"""Making, pausing and ending monitors, and restarting their test when an alarm is closed."""
+"""Making, handing over, pausing and ending monitors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import reduce
+from types import EllipsisType
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,22 +12,22 @@ from django.utils import timezone
 
 from core import ledger
 from core.digests import sha256_json, sha256_text
-from core.errors import RELOAD, AuscultError, ConflictError, DeniedError
+from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
 from core.plain_text import written
-from evaluation.access import check_may_request_audit
-from evaluation.access_monitors import check_may_make_monitor, check_may_steer_monitor
+from evaluation.access_monitors import (
+    check_may_be_escalated_to,
+    check_may_make_monitor,
+    check_may_own_monitor,
+    check_may_steer_monitor,
+)
 from evaluation.engine import Protocol as Rules
-from evaluation.engine.drift.earlier import without_numbers
-from evaluation.engine.drift.records import NoticeKind
-from evaluation.engine.drift.sketch import DriftSketch
-from evaluation.models import Alert, Monitor, MonitorWindow, Protocol
+from evaluation.models import Monitor, Protocol
 from evaluation.monitoring.scheduling import schedule_monitor, unschedule_monitor
 from evaluation.monitoring.schema import check_reference, check_source
-from evaluation.monitoring.telling import noticed
 from evaluation.monitoring.windows import bounds, check_zone, read_crontab
+from evaluation.services.monitor_notices import tell_handed_over
 from models_registry.models import CohortVersion, Deployment
-from models_registry.services.versions import model_store
 
 Status = Monitor.Status
 TRANSITIONS: dict[str, frozenset[str]] = {
@@ -110,7 +110,7 @@ def _watchable(deployment: Deployment, *, protocol: Protocol, owner: User) -> De
     row = Deployment.objects.select_related("version__system", "version__submitted_by").get(pk=deployment.pk)
     if row.status == Deployment.Status.ENDED:
         raise ConflictError(f"{row} has ended.", remedy="Choose a deployment that is in use.")
-    _check_owner(owner, deployment=row, protocol=protocol)
+    check_may_own_monitor(owner, deployment=row, protocol=protocol)
     _check_drift(protocol)
     return row
 
@@ -150,13 +150,13 @@ def _check_calendar(facts: Mapping[str, Any]) -> None:
         "grace_hours": facts["grace_hours"],
     }
     try:
-        bounds(**given, index=0)
+        bounds(**given, index=1)
     except (OverflowError, ValueError) as error:
         raise AuscultError(
             "No calendar holds so long a window.", remedy="Give a shorter one.", column="window_size"
         ) from error
     try:
-        last = bounds(**given, index=MOST_PAST).due_at
+        last = bounds(**given, index=MOST_PAST + 1).due_at
     except (OverflowError, ValueError):  # beyond the end of the calendar
         return
     if last <= timezone.now():
@@ -179,16 +179,6 @@ def _in_ledger(row: Monitor) -> dict[str, Any]:
         "schedule": row.crontab or f"every {row.every_seconds} s",
         "zone": row.zone,
     }
-
-
-def _check_owner(owner: User, *, deployment: Deployment, protocol: Protocol) -> None:
-    try:
-        check_may_request_audit(owner, version=deployment.version, protocol=protocol)
-    except DeniedError as denial:
-        raise DeniedError(
-            f"{owner} cannot own this monitor: {denial.message}",
-            remedy="The owner requests the audits of the windows. " + denial.remedy,
-        ) from denial
 
 
 def _check_drift(protocol: Protocol) -> None:
@@ -239,6 +229,67 @@ def _insert(**facts: Any) -> Monitor:
             f"{facts['deployment']} has a monitor called '{facts['name']}' already.",
             remedy="Give it another name, or end the other one first.",
         ) from error
+
+
+@transaction.atomic
+def hand_over_monitor(
+    *,
+    monitor: Monitor,
+    owner: User | None = None,
+    escalate_to: User | EllipsisType | None = ...,
+    by: User,
+    reason: str,
+) -> Monitor:
+    """Give a monitor to another owner, or name another person whom its alerts escalate to.
+
+    The first window that is open is sent again: it may wait for an owner who can request its audit.
+
+    Args:
+        owner: Requests the audits of the windows from now on; None leaves the one there is.
+        escalate_to: None: the committee chairs alone. Left out: as it is.
+
+    Raises:
+        DeniedError: ``by`` may not; or the new owner may not audit this version by this protocol.
+        AuscultError: no reason, or nothing would change.
+        ConflictError: the monitor has ended, or somebody else was faster.
+    """
+    from evaluation.monitoring.firing import send_next
+
+    check_may_steer_monitor(by, monitor)
+    words = written(reason, name="The reason", least=10, most=MOST_REASON, column="reason")
+    about = ("deployment__version__submitted_by", "protocol__approved_by", "owner", "escalate_to")
+    row = Monitor.objects.select_related(*about).get(pk=monitor.pk)
+    before: dict[str, Any] = {"owner": row.owner, "escalate_to": row.escalate_to}
+    told_next = row.escalate_to if escalate_to is ... else escalate_to
+    after: dict[str, Any] = {"owner": owner or row.owner, "escalate_to": told_next}
+    if before == after:
+        raise AuscultError(
+            "Owner and escalation are these persons already.", remedy="Choose somebody else.", column="owner"
+        )
+    _check_successors(row, **after)
+    alive = {Status.PREPARING, Status.FAILED, Status.ACTIVE, Status.PAUSED}
+    if not Monitor.objects.filter(pk=row.pk, status__in=alive, **before).update(**after):
+        monitor.refresh_from_db()
+        state = "has ended" if monitor.status == Status.ENDED else "was handed over meanwhile"
+        raise ConflictError(f"{monitor.name} {state}.", remedy=RELOAD)
+    row.refresh_from_db()
+    told = {name: {"from": _username(before[name]), "to": _username(after[name])} for name in before}
+    _record(row, "monitor.handed_over", by, **told, reason_sha256=sha256_text(words))
+    tell_handed_over(row, before=[person for person in before.values() if person], by=by)
+    send_next(row.pk)
+    return row
+
+
+def _check_successors(row: Monitor, *, owner: User, escalate_to: User | None) -> None:
+    """Whether the persons who are new here may be what they are to become."""
+    if owner != row.owner:
+        check_may_own_monitor(owner, deployment=row.deployment, protocol=row.protocol)
+    if escalate_to is not None and escalate_to != row.escalate_to:
+        check_may_be_escalated_to(escalate_to)
+
+
+def _username(person: User | None) -> str | None:
+    return person.username if person else None
 
 
 @transaction.atomic
@@ -306,68 +357,6 @@ def run_now(*, monitor: Monitor, by: User) -> Monitor:
     _record(monitor, "monitor.asked", by)
     tasks.fire_monitor.delay_on_commit(monitor.pk)
     return monitor
-
-
-@transaction.atomic
-def restart_cycle(*, monitor: Monitor, resolution: str, window: MonitorWindow | None, by: User) -> Monitor:
-    """Begin the test anew when an alarm was closed; the act of closing it calls this.
-
-    From then on false alarms are rare by their run length. Where the change is accepted (``new_normal``), later windows
-    are compared with the judged windows since the change began; else with the same reference as before.
-
-    Args:
-        window: That of the alarm.
-
-    Raises:
-        ConflictError: the windows since the change have too few patients to be a reference.
-    """
-    row = Monitor.objects.select_for_update(of=("self",), no_key=True).get(pk=monitor.pk)
-    facts: dict[str, Any] = {"cycle": row.cycle + 1}
-    if resolution == Alert.Resolution.NEW_NORMAL:
-        facts |= _reference_since(row, window)
-    Monitor.objects.filter(pk=row.pk).update(**facts)
-    row.refresh_from_db()
-    _record(
-        row,
-        "monitor.restarted",
-        by,
-        cycle=row.cycle,
-        resolution=str(resolution),
-        reference=row.reference_digest,
-        windows=list(row.reference_windows),
-    )
-    return row
-
-
-def _reference_since(monitor: Monitor, window: MonitorWindow | None) -> dict[str, Any]:
-    """The judged windows of this cycle since the alarm's change began, as one sketch."""
-    onset = (window.look.get("onset") if window else None) or 0
-    rows = monitor.windows.filter(cycle=monitor.cycle, status=MonitorWindow.Status.JUDGED, index__gte=onset).exclude(
-        sketch_digest=""
-    )
-    found = list(rows.order_by("index"))
-    sketches = _in_one_unit(found)
-    section = Rules.from_dict(monitor.protocol.body).drift
-    least = section.minimum_reference if section else 0
-    if not sketches or (merged := reduce(DriftSketch.merge, sketches)).n < least:
-        raise ConflictError(
-            f"The windows since the change have fewer than the {least:,} patients that a reference needs.",
-            remedy="Wait for another window, or close the alarm in another way.",
-        )
-    digest = model_store().put_bytes(merged.to_bytes())
-    return {"reference_digest": digest, "reference_windows": [row.pk for row in found]}
-
-
-def _in_one_unit(rows: list[MonitorWindow]) -> list[DriftSketch]:
-    """Sketches of windows; where a stream came in another unit in some of them, without its numbers in those."""
-    odd = [{item["stream"] for item in noticed(row, NoticeKind.UNIT)} for row in rows]
-    # What came in another unit in every one of them comes in it from now on.
-    always = set.intersection(*odd) if odd else set()
-    store = model_store()
-    return [
-        without_numbers(DriftSketch.from_bytes(store.get_bytes(row.sketch_digest)), names - always)
-        for row, names in zip(rows, odd, strict=True)
-    ]
 
 
 def _reason(text: str) -> str:

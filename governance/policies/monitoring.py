@@ -44,7 +44,7 @@ class MonitoringRules:
 
     Attributes:
         required: Whether each running deployment needs an active monitor.
-        max_silence_days: The last judged window, or the start of the deployment, is at most as old.
+        max_silence_days: The end of the last judged window, or the start of the deployment, is at most as old.
         critical_breach: What follows on a critical alarm by itself.
     """
 
@@ -67,13 +67,14 @@ class WatchFact:
     Attributes:
         place: Where it runs.
         monitors: How many active monitors it has.
-        judged_at: When a window of one of them was last judged.
+        watched_until: Until when it is known to be watched: the end of the newest judged window of one of them, or when
+            it was judged where that was earlier. Windows of long ago that are judged today tell of long ago.
     """
 
     place: str
     started_at: datetime
     monitors: int
-    judged_at: datetime | None
+    watched_until: datetime | None
 
 
 def read_monitoring(value: Any, reader: Reader) -> MonitoringRules | None:
@@ -109,8 +110,8 @@ def judge_monitoring(rules: MonitoringRules, watched: Sequence[WatchFact], *, no
         told = [f"{fact.place}: {_last(fact)}" for fact in late]
         return _finding(
             State.STALE,
-            f"Longer than {rules.max_silence_days} days without a judged window. {'; '.join(told)}.",
-            remedy="See on the monitor's page why its windows are empty, refused or late.",
+            f"No window of the last {rules.max_silence_days} days is judged. {'; '.join(told)}.",
+            remedy="See on the monitor's page why its windows are empty, refused, late or still being caught up.",
             heard=min(_heard(fact) for fact in late),
             until=min(ends[fact] for fact in late),
         )
@@ -119,7 +120,7 @@ def judge_monitoring(rules: MonitoringRules, watched: Sequence[WatchFact], *, no
         State.MET,
         f"{'Each' if all(fact.monitors for fact in watched) else 'Not each'} of its {len(watched)} running "
         f"deployments is watched. First due: {first.place}, {_last(first)}. That counts until {moment(ends[first])}.",
-        heard=first.judged_at,
+        heard=first.watched_until,
         until=ends[first],
     )
 
@@ -127,7 +128,8 @@ def judge_monitoring(rules: MonitoringRules, watched: Sequence[WatchFact], *, no
 def sentence(rules: MonitoringRules) -> str:
     """The section in words."""
     asked = (
-        f"Each running deployment has an active monitor that judged a window within {rules.max_silence_days} days."
+        f"Each running deployment has an active monitor with a judged window that ended within "
+        f"{rules.max_silence_days} days."
         if rules.required
         else "No monitor is asked for."
     )
@@ -142,7 +144,7 @@ def sentence(rules: MonitoringRules) -> str:
 
 def _heard(fact: WatchFact) -> datetime:
     """The last sign of its monitoring; before the first, its start."""
-    return max(fact.judged_at, fact.started_at) if fact.judged_at else fact.started_at
+    return max(fact.watched_until, fact.started_at) if fact.watched_until else fact.started_at
 
 
 def _until(fact: WatchFact, rules: MonitoringRules) -> datetime:
@@ -154,9 +156,9 @@ def _until(fact: WatchFact, rules: MonitoringRules) -> datetime:
 def _last(fact: WatchFact) -> str:
     if not fact.monitors:
         return f"no active monitor yet, in use since {day(fact.started_at)}"
-    if fact.judged_at is None:
+    if fact.watched_until is None:
         return f"no window judged yet, in use since {day(fact.started_at)}"
-    return f"last judged on {day(fact.judged_at)}"
+    return f"watched until {day(fact.watched_until)}"
 
 
 def _finding(

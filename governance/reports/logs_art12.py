@@ -55,7 +55,7 @@ ACTS = (
     ("deployment", gettext_lazy("A version is deployed, suspended, resumed, rolled back or taken out of use")),
     (
         "monitor",
-        gettext_lazy("A monitor of a deployment is made, begins, is paused, resumed, restarted or ended"),
+        gettext_lazy("A monitor of a deployment is made, begins, is handed over, paused, resumed, restarted or ended"),
     ),
     ("window", gettext_lazy("A window of a monitor is judged, is empty, or its data are refused")),
     (

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
+from django.db.models.functions import Least
 
 from core.models import LedgerEntry
 from evaluation.models import AuditRun, Measurement, Monitor, MonitorWindow, Protocol, RunStatus
@@ -286,10 +287,10 @@ def _watched(versions: Iterable[int]) -> dict[int, list[WatchFact]]:
     judged = active & Q(monitors__windows__status=MonitorWindow.Status.JUDGED) & ~Q(monitors__windows__residuals=[])
     rows = Deployment.objects.filter(version__in=versions, status=Deployment.Status.RUNNING).annotate(
         active=Count("monitors", filter=active, distinct=True),
-        judged=Max("monitors__windows__judged_at", filter=judged),
+        until=Max(Least("monitors__windows__judged_at", "monitors__windows__closes_at"), filter=judged),
     )
     found: dict[int, list[WatchFact]] = {}
     for row in rows.order_by("site", "unit", "pk"):
-        fact = WatchFact(place=place_of(row), started_at=row.started_at, monitors=row.active, judged_at=row.judged)
+        fact = WatchFact(place=place_of(row), started_at=row.started_at, monitors=row.active, watched_until=row.until)
         found.setdefault(row.version_id, []).append(fact)
     return found

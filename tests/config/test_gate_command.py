@@ -304,8 +304,8 @@ def test_a_pipeline_in_a_shell_of_its_own_sees_bad_input_as_three(tmp_path: Path
 
 FILL = """
 import django; django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
+from tests.migrated import migrate
+migrate()
 from tests.config.test_gate_command import audited_version, in_force
 from tests.governance.policy_scene import audit_body
 audited_version()

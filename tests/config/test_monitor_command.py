@@ -37,15 +37,15 @@ def monitor(
 
 
 def test_how_monitors_stand(monitor: Monitor, people: SimpleNamespace, auscult: Auscult) -> None:
-    make_window(monitor, 0)
-    make_window(monitor, 1, status="empty", n_studies=0, n_patients=0, log_e=None, error="")
-    make_window(monitor, 2, alarm=True, log_e=3.4)
+    make_window(monitor, 1)
+    make_window(monitor, 2, status="empty", n_studies=0, n_patients=0, log_e=None, error="")
+    make_window(monitor, 3, alarm=True, log_e=3.4)
     make_alert(monitor)
-    make_alert(monitor, key="empty", kind="empty", title="Window 1 has no studies.", status="closed",
+    make_alert(monitor, key="empty", kind="empty", title="Window 2 has no studies.", status="closed",
                resolution="settled", closing="It went on.", closed_at=datetime(2026, 4, 1, tzinfo=UTC))  # fmt: skip
     ended = make_monitor(people, deployment=monitor.deployment, name="Old", status="ended", protocol=monitor.protocol)
     listed = auscult("monitor", "list")
-    assert listed.code == 0 and "window 2 judged, ALARM\t1 open alerts" in listed.output and "Old" not in listed.output
+    assert listed.code == 0 and "window 3 judged, ALARM\t1 open alerts" in listed.output and "Old" not in listed.output
     assert [item["id"] for item in json.loads(auscult("monitor", "list", "--all", "--json").output)] == [
         monitor.pk, ended.pk,
     ]  # fmt: skip
@@ -56,11 +56,11 @@ def test_how_monitors_stand(monitor: Monitor, people: SimpleNamespace, auscult: 
     assert "reference: Reference cohort" in auscult("monitor", "show", monitor.pk).output
     windows = json.loads(auscult("monitor", "windows", monitor.pk, "--json").output)
     assert [(item["index"], item["status"], item["alarm"]) for item in windows] == [
-        (2, "judged", True), (1, "empty", False), (0, "judged", False),
+        (3, "judged", True), (2, "empty", False), (1, "judged", False),
     ]  # fmt: skip
     assert "log e 3.40, ALARM" in auscult("monitor", "windows", monitor.pk).output
     assert [item["kind"] for item in json.loads(auscult("monitor", "alerts", monitor.pk, "--json").output)] == ["drift"]
-    assert "Window 1 has no studies." in auscult("monitor", "alerts", monitor.pk, "--all").output
+    assert "Window 2 has no studies." in auscult("monitor", "alerts", monitor.pk, "--all").output
     missing = auscult("monitor", "show", 999)
     assert missing.code == 3 and "There is no monitor 999." in missing.errors
 
@@ -90,6 +90,25 @@ def test_acts_are_passed_on(monitor: Monitor, auscult: Auscult, act: str, monkey
     assert auscult("monitor", act, monitor.pk, "--by", "amir").code == 0
     assert [(item["monitor"], item["by"].username) for item in asked] == [(monitor, "amir")]
     assert auscult("monitor", act, monitor.pk).code == 3
+
+
+def test_a_monitor_is_handed_over(monitor: Monitor, people: SimpleNamespace, auscult: Auscult) -> None:
+    give, why = ("monitor", "hand-over", monitor.pk), ("--reason", "Amir goes to another hospital.", "--by", "clara")
+    done = auscult(*give, "--owner", "boris", "--escalate-to", "lea", *why)
+    assert (done.code, done.output) == (0, f"Monitor {monitor.pk} is owned by boris; its alerts escalate to lea.\n")
+    alone = auscult(*give, "--chairs-alone", *why)
+    assert alone.output.endswith("escalate to the committee chairs alone.\n")
+    monitor.refresh_from_db()
+    assert (monitor.owner, monitor.escalate_to) == (people.boris, None)
+    for wrong, says in (
+        (("--owner", "elena"), "cannot own this monitor"),
+        (("--owner", "ghost"), "There is no user called 'ghost'"),
+        (("--chairs-alone", "--escalate-to", "lea"), "exclude each other"),
+        ((), "are these persons already"),
+    ):
+        refused = auscult(*give, *wrong, *why)
+        assert refused.code == 3 and says in refused.errors, wrong
+    assert auscult(*give, "--owner", "amir", "--by", "clara").code == 3
 
 
 def body(monitor: Monitor, **changes: Any) -> dict[str, Any]:

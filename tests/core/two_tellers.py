@@ -38,10 +38,11 @@ def at_once(act: Callable[[], object]) -> list[object]:
 
 def main() -> None:
     import django
-    from django.core.management import call_command
+
+    from tests.migrated import migrate
 
     django.setup()
-    call_command("migrate", verbosity=0)
+    migrate()
     from django.conf import settings
     from django.db import transaction
 

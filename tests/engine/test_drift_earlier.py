@@ -64,7 +64,7 @@ def test_what_labels_contradicted_is_estimated_no_more(scope: tuple[str, str, st
 
 
 def test_a_contradiction_lasts_only_where_no_number_of_looks_explains_it() -> None:
-    """Quiet p-values of 40 labels and groups, looked at each week of 5,000 years: at most 1 % of years lose estimates."""
+    """Quiet p-values of 40 labels and groups, looked at each week: at most 1 % of 5,000 years lose estimates."""
     shifts = [estimate(str(place)) for place in range(40)]
 
     def told(p_value: float, looks: int) -> bool:

@@ -121,8 +121,8 @@ def make_monitor(people: Any, **given: Any) -> Monitor:
 
 
 def make_window(monitor: Monitor, index: int, **given: Any) -> MonitorWindow:
-    """A judged window of one week without alarm."""
-    opens = monitor.first_opens_at + timedelta(weeks=index)
+    """A judged window of one week without alarm; the first is number 1."""
+    opens = monitor.first_opens_at + timedelta(weeks=index - 1)
     facts: dict[str, Any] = {
         "opens_at": opens,
         "closes_at": opens + timedelta(weeks=1),

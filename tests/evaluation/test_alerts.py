@@ -57,7 +57,7 @@ def unread(person: Any) -> list[tuple[str, str]]:
 
 
 def test_a_matter_is_one_alert_and_what_is_told_twice_counts_once(people: SimpleNamespace, monitor: Monitor) -> None:
-    first, second = make_window(monitor, 0), make_window(monitor, 1)
+    first, second = make_window(monitor, 1), make_window(monitor, 2)
     detail = {"tries": (1, 2), "share": 0.25}
     alert = raise_alert(**fact(monitor, window=first, detail=detail))
     assert unread(people.amir) == [("The table cannot be read", "action")]
@@ -177,7 +177,7 @@ def test_a_snoozed_alert_counts_up_in_silence_until_its_time_is_over(people: Sim
 
 
 def test_closing_an_alarm_of_this_cycle_restarts_the_test(people: SimpleNamespace, monitor: Monitor) -> None:
-    window = make_window(monitor, 3, alarm=True, look={"onset": 2})
+    window = make_window(monitor, 4, alarm=True, look={"onset": 2})
     older, alarm = make_alert(monitor, key="drift:1"), make_alert(monitor, key="drift:2", window=window)
     Monitor.objects.filter(pk=monitor.pk).update(cycle=2)
     close_alert(alert=older, resolution="false_alarm", closing=WORDS, by=people.clara)

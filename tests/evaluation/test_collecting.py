@@ -14,15 +14,18 @@ import pytest
 from django.utils import timezone
 
 from core.errors import AuscultError, ProtocolError
-from core.models import LedgerEntry
+from core.models import LedgerEntry, User
 from evaluation.models import Alert, AuditRun, Delivery, Monitor, MonitorWindow
 from evaluation.monitoring import collecting
 from evaluation.monitoring.collecting import FINAL, MOST_ATTEMPTS, collect_window, look_at_source
 from evaluation.monitoring.deliveries import pull
 from evaluation.monitoring.gathering import closing_of, held_studies
+from evaluation.monitoring.missing import tell_stale
+from evaluation.monitoring.owners import OWNER_KEY
 from evaluation.monitoring.schema import check_reference, check_source
 from evaluation.monitoring.sources.base import SourceError
 from evaluation.services.deliveries import deliver_studies
+from evaluation.services.monitors import hand_over_monitor
 from models_registry.cohorts import open_cohort
 from models_registry.execution import cohort_folder
 from tests.evaluation.source_scene import CLOSES, OPENS, studies, watched
@@ -66,8 +69,8 @@ def _at_once(django_capture_on_commit_callbacks: Any, monkeypatch: pytest.Monkey
     monkeypatch.setitem(globals(), "collect_window", collect)
 
 
-def window(monitor: Monitor, index: int = 0, **given: Any) -> MonitorWindow:
-    opens = OPENS + index * timedelta(weeks=1)
+def window(monitor: Monitor, index: int = 1, **given: Any) -> MonitorWindow:
+    opens = OPENS + (index - 1) * timedelta(weeks=1)
     closes = opens + timedelta(weeks=1)
     facts = {"opens_at": opens, "closes_at": closes, "due_at": closes} | given
     return MonitorWindow.objects.create(monitor=monitor, index=index, **facts)
@@ -107,7 +110,7 @@ def test_studies_of_the_window_become_an_audit(
     before = (AuditRun.objects.count(), Delivery.objects.count(), len(sent))
     collect_window(row.pk)  # delivered twice
     assert (AuditRun.objects.count(), Delivery.objects.count(), len(sent)) == before
-    second = window(monitor, 1)
+    second = window(monitor, 2)
     collect_window(second.pk)  # the first is not judged yet: nothing happens out of order
     second.refresh_from_db()
     assert second.status == "due"
@@ -117,8 +120,8 @@ def test_studies_of_the_window_become_an_audit(
 
 
 def test_a_window_without_studies_is_recorded_and_the_next_one_comes(monitor: Monitor, sent: Sent) -> None:
-    first, second = window(monitor), window(monitor, 1)
-    later = window(monitor, 2, due_at=timezone.now() + timedelta(days=1))
+    first, second = window(monitor), window(monitor, 2)
+    later = window(monitor, 3, due_at=timezone.now() + timedelta(days=1))
     assert collected(first).status == "empty" and codes(first) == {"window-empty": 1}
     assert Alert.objects.get().kind == "empty" and sent.count((COLLECT, second.pk)) == 1
     assert collected(second).status == "empty" and Alert.objects.get().times == 2
@@ -135,7 +138,7 @@ def test_a_refused_file_has_its_alert_and_can_be_mended(monitor: Monitor, put: C
     assert "Quincey" not in "".join(str(alert.__dict__) for alert in told.values())
     assert Delivery.objects.get().status == "refused" and "What to do" in Delivery.objects.get().error
     put(studies(20, day=10))  # mended, under the same name
-    second = collected(window(monitor, 1))
+    second = collected(window(monitor, 2))
     assert second.status == "auditing"
     assert acts().count("monitor.delivery_refused") == 1 and "window.refused" in acts()
 
@@ -161,7 +164,7 @@ def test_a_column_that_the_protocol_needs_and_did_not_come_refuses_the_window(
     monitor: Monitor, put: Callable[..., None], sent: Sent
 ) -> None:
     put(studies(20).drop(columns="sex"))
-    second = window(monitor, 1)
+    second = window(monitor, 2)
     row = collected(window(monitor))
     assert row.status == "refused" and "'sex'" in row.error and row.run is None
     assert codes(row)["column-removed"] == 1 and codes(row)["window-refused"] == 1
@@ -184,7 +187,7 @@ def test_studies_twice_late_and_in_the_future(monitor: Monitor, put: Callable[..
     assert row.cohort.summary["attributes"]["age"]["missing"] == 0  # and an empty one takes nothing away
     MonitorWindow.objects.filter(pk=row.pk).update(status="judged")
     put(pd.concat([studies(3, start=60), studies(8, start=70, day=10), studies(2, day=11)]), "c.csv")
-    second = collected(window(monitor, 1))
+    second = collected(window(monitor, 2))
     assert ids(second) == {f"s{i}" for i in range(70, 78)}
     assert codes(second)["late-studies"] == 3 and codes(second)["study-of-earlier-window"] == 2
     kinds = set(Alert.objects.exclude(severity="info").values_list("kind", flat=True))
@@ -194,7 +197,7 @@ def test_studies_twice_late_and_in_the_future(monitor: Monitor, put: Callable[..
 def test_a_source_that_cannot_be_read_is_tried_again_and_at_last_recorded(
     monitor: Monitor, drop: Path, put: Callable[..., None], sent: Sent
 ) -> None:
-    row, following = window(monitor), window(monitor, 1)
+    row, following = window(monitor), window(monitor, 2)
     drop.rmdir()
     assert collected(row).status == "due" and row.attempts == 1 and "drop folder" in row.error
     assert sent == [(COLLECT, row.pk)] and Alert.objects.get().kind == "source"
@@ -206,7 +209,7 @@ def test_a_source_that_cannot_be_read_is_tried_again_and_at_last_recorded(
     MonitorWindow.objects.filter(pk=following.pk).update(attempts=MOST_ATTEMPTS - 1)
     (drop / "week.csv").unlink()
     drop.rmdir()
-    third = window(monitor, 2)
+    third = window(monitor, 3)
     assert collected(following).status == "failed" and following.error and (COLLECT, third.pk) in sent
     assert "window.failed" in acts()
 
@@ -339,3 +342,52 @@ def test_who_may_deliver(monitor: Monitor, people: SimpleNamespace, tmp_path: Pa
     monitor.refresh_from_db()
     with pytest.raises(AuscultError, match="has ended"):
         deliver_studies(monitor=monitor, path=tmp_path / "a.parquet", name="a", by=people.lea)
+
+
+@pytest.mark.parametrize("gone", ["deactivated", "lost the role"])
+def test_a_window_waits_for_an_owner_who_may_not_request_audits(
+    monitor: Monitor, people: SimpleNamespace, put: Callable[..., None], sent: Sent, gone: str,
+    django_capture_on_commit_callbacks: Any,
+) -> None:  # fmt: skip
+    """However long that takes, no window is skipped: the one that waits goes on after the hand-over."""
+    put(studies(20))
+    row, following = window(monitor), window(monitor, 2)
+    if gone == "deactivated":
+        User.objects.filter(pk=people.amir.pk).update(is_active=False)
+    else:
+        people.amir.role_grants.all().delete()
+    for _ in range(MOST_ATTEMPTS + 1):
+        assert collected(row).status == "due" and row.attempts == 0 and row.lease_token == ""
+    alert = Alert.objects.get()
+    assert (alert.key, alert.kind, alert.times, alert.status) == (OWNER_KEY, "stale", 1, "open")
+    assert "'Hand it over'" in alert.text and f"auscult monitor hand-over {monitor.pk} --owner" in alert.text
+    assert not Delivery.objects.exists() and (COLLECT, following.pk) not in sent and "window.failed" not in acts()
+    assert collected(following).status == "due", "nothing happens out of order"
+    MonitorWindow.objects.update(created_at=timezone.now() - timedelta(days=30))
+    assert tell_stale(timezone.now()) == 0 and Alert.objects.count() == 1, "one matter, one alert"
+
+    sent.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        hand_over_monitor(monitor=monitor, owner=people.boris, by=people.clara, reason="Amir has left the hospital.")
+    assert sent == [(COLLECT, row.pk)]
+    assert collected(row).status == "auditing" and row.error == "" and row.run.requested_by == people.boris
+    alert.refresh_from_db()
+    assert (alert.status, alert.resolution) == ("closed", "settled")
+
+
+def test_an_owner_who_goes_while_data_are_read_does_not_lose_the_window(
+    monitor: Monitor, people: SimpleNamespace, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(studies(20))
+    row = window(monitor)
+    real = collecting.store_cohort
+
+    def meanwhile(**given: Any) -> Any:
+        made = real(**given)
+        User.objects.filter(pk=people.amir.pk).update(is_active=False)
+        given["by"].is_active = False
+        return made
+
+    monkeypatch.setattr(collecting, "store_cohort", meanwhile)
+    assert collected(row).status == "due" and Alert.objects.filter(key=OWNER_KEY).exists()
+    assert not AuditRun.objects.exists()

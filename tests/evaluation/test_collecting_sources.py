@@ -32,7 +32,7 @@ def png(grey: int) -> bytes:
 
 
 def window(monitor: Monitor) -> MonitorWindow:
-    return MonitorWindow.objects.create(monitor=monitor, index=0, opens_at=OPENS, closes_at=CLOSES, due_at=CLOSES)
+    return MonitorWindow.objects.create(monitor=monitor, index=1, opens_at=OPENS, closes_at=CLOSES, due_at=CLOSES)
 
 
 def with_images(monitor: Monitor, people: Any, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -19,6 +20,7 @@ from evaluation.models import Alert, Monitor, MonitorWindow
 from evaluation.monitoring.firing import fire_monitor
 from evaluation.monitoring.scheduling import schedule_monitor
 from evaluation.services import monitors as services
+from evaluation.services.restarting import reference_since, restart_cycle
 from models_registry.models import CohortVersion, Deployment
 from tests.evaluation.monitor_scene import FIRST, make_deployment, make_monitor, make_window, watch_protocol
 from tests.registry.scene import acts, make_protocol, snapshot, without
@@ -180,9 +182,9 @@ def test_a_firing_makes_each_missed_window_once_in_order(
     for _ in range(2):
         with django_capture_on_commit_callbacks(execute=True):
             fire_monitor(monitor.pk, now=until)
-    assert list(monitor.windows.order_by("index").values_list("index", flat=True)) == [0, 1, 2, 3, 4]
+    assert list(monitor.windows.order_by("index").values_list("index", flat=True)) == [1, 2, 3, 4, 5]
     assert acts() == ["monitor.windows_due"]
-    first = monitor.windows.get(index=0)
+    first = monitor.windows.get(index=1)
     assert set(sent) == {("evaluation.tasks.collect_window", first.pk)}, "overlap is impossible: the first alone"
     monitor.refresh_from_db()
     assert monitor.fired_at is not None and monitor.next_at > timezone.now()
@@ -205,21 +207,31 @@ def test_windows_by_count_are_made_as_studies_come(people: SimpleNamespace, monk
     fire_monitor(monitor.pk)
     fire_monitor(monitor.pk)
     rows = list(monitor.windows.order_by("index"))
-    assert [row.index for row in rows] == [0, 1] and rows[0].closes_at == rows[1].opens_at and len(looked) == 2
+    assert [row.index for row in rows] == [1, 2] and rows[0].closes_at == rows[1].opens_at and len(looked) == 2
     held += [FIRST + timedelta(hours=i) for i in range(7, 9)]
     fire_monitor(monitor.pk)
     assert monitor.windows.count() == 3
 
 
+def test_no_window_has_a_number_below_1(people: SimpleNamespace) -> None:
+    monitor = make_monitor(people)
+    assert make_window(monitor, 1).opens_at == monitor.first_opens_at
+    with pytest.raises(IntegrityError, match="window_counts_from_one"):
+        make_window(monitor, 0)
+
+
 def test_a_new_normal_needs_enough_patients(people: SimpleNamespace) -> None:
     """A window without sketch is none to compare with: the alarm stays open until there is more."""
     monitor = make_monitor(people)
-    window = make_window(monitor, 0, alarm=True, look={"onset": 0})
+    window = make_window(monitor, 1, alarm=True, look={"onset": 1})
     with pytest.raises(ConflictError, match="fewer than"):
-        services.restart_cycle(monitor=monitor, resolution="new_normal", window=window, by=people.boris)
+        reference_since(monitor=monitor, window=window)
+    facts = {"monitor": monitor, "window": window, "by": people.boris}
+    with pytest.raises(ValueError, match="goes with"):
+        restart_cycle(resolution="new_normal", reference=None, **facts)
     monitor.refresh_from_db()
     assert monitor.cycle == 1
-    services.restart_cycle(monitor=monitor, resolution=Alert.Resolution.FIXED, window=window, by=people.boris)
+    restart_cycle(resolution=Alert.Resolution.FIXED, reference=None, **facts)
     monitor.refresh_from_db()
     assert monitor.cycle == 2 and monitor.reference_windows == []
 

@@ -15,7 +15,7 @@ from core.models import LedgerEntry
 from evaluation.models import Alert, AuditRun, Monitor, MonitorWindow, StreamPoint
 from evaluation.monitoring import judging
 from evaluation.monitoring.sweeping import sweep_monitors
-from evaluation.services.monitors import _in_one_unit, restart_cycle
+from evaluation.services.restarting import _in_one_unit, restart_cycle
 from evaluation.services.runs import cancel_run
 from tests.evaluation.monitor_story import PER_WEEK, REFERENCE, Story
 from tests.registry.scene import acts
@@ -39,7 +39,7 @@ def window(story: Story) -> MonitorWindow:
     story.deliver(1)
     story.fire(story.active(), weeks=2)
     story.work(until=lambda name: name == JUDGE)
-    found = MonitorWindow.objects.get(index=0)
+    found = MonitorWindow.objects.get(index=1)
     assert found.status == Status.AUDITING and found.run is not None and found.run.status == "done"
     return found
 
@@ -111,7 +111,7 @@ def test_a_restart_in_between_is_judged_by_what_holds_afterwards(
     real = judging._settle
 
     def restarted(*given: Any) -> None:
-        restart_cycle(monitor=window.monitor, resolution="fixed", window=None, by=story.people.boris)
+        restart_cycle(monitor=window.monitor, resolution="fixed", window=None, reference=None, by=story.people.boris)
         monkeypatch.setattr(judging, "_settle", real)
         real(*given)
 
@@ -134,14 +134,14 @@ def test_an_audit_that_ended_badly_closes_its_window_and_the_next_one_comes(stor
     story.work()
     first, second = story.windows(monitor)
     assert (first.status, second.status) == (Status.FAILED, Status.JUDGED) and "cancelled" in first.error
-    assert Alert.objects.get(window=first).key == "run:0"
+    assert Alert.objects.get(window=first).key == "run:1"
     assert second.baseline_digest == monitor.reference_digest, "a window that was not judged is no part of the pool"
 
 
 def test_windows_wait_for_those_before_them(window: MonitorWindow, story: Story) -> None:
     """Even with its audit done, the second is not judged before the first."""
     assert window.run is not None
-    later = MonitorWindow.objects.get(index=1)
+    later = MonitorWindow.objects.get(index=2)
     MonitorWindow.objects.filter(pk=window.pk).update(run=None)
     MonitorWindow.objects.filter(pk=later.pk).update(status=Status.AUDITING, run=window.run)
     judging.judge_window(later.pk)
@@ -166,7 +166,7 @@ def test_a_fault_that_passes_is_tried_again_and_another_closes_the_window(
         judging.judge_window(window.pk)
     closed = fresh(window)
     assert closed.status == Status.FAILED and "ZeroDivisionError" in closed.error
-    assert Alert.objects.get(key="run:0").kind == Alert.Kind.RUN
+    assert Alert.objects.get(key="run:1").kind == Alert.Kind.RUN
 
 
 def test_a_ledger_that_refuses_leaves_the_window_unjudged(window: MonitorWindow, broken_ledger: None) -> None:
@@ -178,8 +178,8 @@ def test_a_ledger_that_refuses_leaves_the_window_unjudged(window: MonitorWindow,
 
 def test_what_earlier_windows_said_holds_for_the_next(window: MonitorWindow, story: Story) -> None:
     """Numbers in another unit stay out of the pool; what labels contradicted stays so while the cycle lasts."""
-    story.work(until=lambda name: name == JUDGE and MonitorWindow.objects.get(index=1).status == Status.AUDITING)
-    first, second = fresh(window), MonitorWindow.objects.get(index=1)
+    story.work(until=lambda name: name == JUDGE and MonitorWindow.objects.get(index=2).status == Status.AUDITING)
+    first, second = fresh(window), MonitorWindow.objects.get(index=2)
     assert (first.status, second.status) == (Status.JUDGED, Status.AUDITING)
     where = {"attribute": "sex", "group": "F", "lasting": True}
     concept = {"code": "notice-concept", "stream": "concept.a.b", "detail": where}
@@ -188,7 +188,7 @@ def test_what_earlier_windows_said_holds_for_the_next(window: MonitorWindow, sto
     first.save(update_fields=["findings"])
     found = judging._judged(second).baseline.total()
     assert (found.n, found.numbers["age"].n) == (REFERENCE + PER_WEEK, REFERENCE)
-    assert judging._contradicted([first]) == {("a.b", "sex", "F"): 0}
+    assert judging._contradicted([first]) == {("a.b", "sex", "F"): 1}
     kept = judging._evidence(second, made := judging._judged(second), {"look": {}, "findings": []} | DIGESTS)
     names = {name for item in kept["residuals"] for name in item["components"]}
     assert names and not names & {"Aquila", "Borealis"}, "a rare category may be of one patient"

@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from core.errors import CohortError, TransientError
+from core.models import User
 from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.models import Alert, AuditRun, Monitor, RunStatus
 from evaluation.monitoring import preparing
@@ -144,3 +145,19 @@ def test_a_reference_that_another_monitor_orders_at_this_moment_is_waited_for(
     assert (fresh(two).status, fresh(two).lease_token) == (Monitor.Status.PREPARING, "")
     preparing.prepare_monitor(two.pk)
     assert fresh(two).reference_run_id == fresh(one).reference_run_id is not None
+
+
+def test_a_reference_that_nobody_may_order_is_made_after_the_hand_over(story: Story) -> None:
+    monitor, people = story.create(), story.people
+    User.objects.filter(pk=people.amir.pk).update(is_active=False)
+    story.work()
+    error = fresh(monitor).error
+    assert fresh(monitor).status == Monitor.Status.FAILED and "This account is closed" in error
+    assert f"auscult monitor hand-over {monitor.pk}" in error and "make the reference again" in error
+    assert Alert.objects.get(key="reference").text == error
+    with story.committed(execute=True):
+        services.hand_over_monitor(monitor=monitor, owner=people.boris, by=people.clara, reason="Amir has left us.")
+        retry_preparation(monitor=monitor, by=people.boris)
+    story.work()
+    assert fresh(monitor).status == Monitor.Status.ACTIVE
+    assert AuditRun.objects.get().requested_by == people.boris

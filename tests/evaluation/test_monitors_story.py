@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from core.errors import ConflictError
 from core.models import LedgerEntry
 from evaluation.models import Alert, AuditRun, Monitor, MonitorWindow, StreamPoint
 from evaluation.services.alerts import close_alert
+from evaluation.services.restarting import reference_since, restart_cycle
 from models_registry.services.versions import model_store
 from tests.evaluation.monitor_story import PER_WEEK, Story
 from tests.registry.scene import acts, snapshot
@@ -50,13 +53,19 @@ def test_from_the_reference_through_an_alarm_to_the_new_normal(story: Story) -> 
     assert done.count("collect_window") == done.count("judge_window") == 2
     assert done.index("judge_window") < len(done) - done[::-1].index("collect_window"), "the second waits for the first"
     rows = story.windows(monitor)
-    assert [row.index for row in rows] == [0, 1, 2, 3] and {row.status for row in rows} == {Status.JUDGED}
+    assert [row.index for row in rows] == [1, 2, 3, 4] and {row.status for row in rows} == {Status.JUDGED}
     judged = LedgerEntry.objects.filter(act="window.judged").values_list("subject_id", flat=True)
     assert sorted(judged) == sorted(str(row.pk) for row in rows)
     _check_alarm(monitor, rows)
 
     alert = Alert.objects.get(key="drift:1")
     words = "The hospital bought a new scanner; its pictures were read and found good."
+    # Of another set of windows than there is now, as where one was judged meanwhile: nothing is restarted.
+    stale = replace(reference_since(monitor=monitor, window=alert.window), windows=(rows[2].pk,))
+    with pytest.raises(ConflictError, match="judged meanwhile"):
+        restart_cycle(
+            monitor=monitor, resolution="new_normal", window=alert.window, reference=stale, by=story.people.boris
+        )
     close_alert(alert=alert, resolution="new_normal", closing=words, by=story.people.boris)
     monitor.refresh_from_db()
     assert monitor.cycle == 2 and monitor.reference_windows == [rows[2].pk, rows[3].pk]
@@ -71,7 +80,7 @@ def test_from_the_reference_through_an_alarm_to_the_new_normal(story: Story) -> 
 
 def _check_alarm(monitor: Monitor, rows: list[MonitorWindow]) -> None:
     assert [row.alarm for row in rows[:2]] == [False, False] and rows[3].alarm
-    assert rows[3].look["onset"] == 2, "the window in which the scanner changed"
+    assert rows[3].look["onset"] == 3, "the window in which the scanner changed"
     alert = Alert.objects.get(monitor=monitor, key="drift:1")
     assert (alert.kind, alert.severity) == (Alert.Kind.DRIFT, Alert.Severity.CRITICAL)
     assert alert.detail["streams"][0]["stream"] == "scanner" and "scanner" in alert.title.lower()

@@ -31,7 +31,7 @@ def monitor(people: SimpleNamespace) -> Monitor:
     return make_monitor(people, next_at=NOW() + DAY)
 
 
-def due(monitor: Monitor, index: int = 0, **given: Any) -> MonitorWindow:
+def due(monitor: Monitor, index: int = 1, **given: Any) -> MonitorWindow:
     """A window that fell due an hour ago."""
     facts = {"status": Status.DUE, "judged_at": None, "log_e": None, "due_at": NOW() - timedelta(hours=1)}
     window = make_window(monitor, index, **facts | given)
@@ -40,7 +40,7 @@ def due(monitor: Monitor, index: int = 0, **given: Any) -> MonitorWindow:
 
 
 def test_a_quiet_house_is_left_alone(monitor: Monitor, sent: Sent) -> None:
-    make_window(monitor, 0, causes_digest="a" * 64)
+    make_window(monitor, 1, causes_digest="a" * 64)
     before = snapshot()
     assert sweep_monitors() == 0 and sent == [] and snapshot() == before
 
@@ -80,7 +80,7 @@ def test_a_gap_that_a_firing_ends_is_told_by_it(monitor: Monitor) -> None:
 
 
 def test_the_first_open_window_is_sent_again_and_no_other(monitor: Monitor, sent: Sent) -> None:
-    first, _ = due(monitor, 0), due(monitor, 1)
+    first, _ = due(monitor, 1), due(monitor, 2)
     sweep_monitors()
     assert sent == [("evaluation.tasks.collect_window", first.pk)]
     sweep_monitors()
@@ -107,8 +107,8 @@ def test_a_window_that_waits_for_its_source_is_left_to_wait(monitor: Monitor, se
 
 
 def test_a_stale_window_is_told_and_settled_when_it_ends(monitor: Monitor) -> None:
-    window = due(monitor, 0, due_at=NOW() - timedelta(days=9))
-    due(monitor, 1, due_at=NOW() - timedelta(days=8))
+    window = due(monitor, 1, due_at=NOW() - timedelta(days=9))
+    due(monitor, 2, due_at=NOW() - timedelta(days=8))
     MonitorWindow.objects.update(created_at=NOW() - timedelta(days=6))
     sweep_monitors()
     assert not Alert.objects.exists(), "a weekly window is given a week"
@@ -116,7 +116,7 @@ def test_a_stale_window_is_told_and_settled_when_it_ends(monitor: Monitor) -> No
     for _ in range(2):
         sweep_monitors()
     alert = Alert.objects.get()
-    assert (alert.kind, alert.key, alert.times) == (Alert.Kind.STALE, "stale:0", 1)
+    assert (alert.kind, alert.key, alert.times) == (Alert.Kind.STALE, "stale:1", 1)
     MonitorWindow.objects.filter(pk=window.pk).update(status=Status.EMPTY)
     sweep_monitors()
     alert.refresh_from_db()
@@ -141,7 +141,7 @@ def test_a_source_by_count_that_fell_silent_is_told(monitor: Monitor) -> None:
     for _ in range(2):
         sweep_monitors()
     assert Alert.objects.get().key == QUIET and Alert.objects.get().times == 1
-    make_window(monitor, 0, causes_digest="a" * 64)
+    make_window(monitor, 1, causes_digest="a" * 64)
     sweep_monitors()
     assert Alert.objects.get().status == Alert.Status.CLOSED
 
@@ -150,10 +150,10 @@ def test_judging_and_explaining_are_sent_again(people: SimpleNamespace, run: Aud
     monitor = make_monitor(people, next_at=NOW() + DAY)
     sent.clear()
     AuditRun.objects.filter(pk=run.pk).update(status=RunStatus.DONE)
-    waits = make_window(monitor, 0, status=Status.AUDITING, run=run)
-    make_window(monitor, 1, judged_at=NOW() - timedelta(minutes=2))
-    lost = make_window(monitor, 2, judged_at=NOW() - timedelta(minutes=20))
-    make_window(monitor, 3, judged_at=NOW() - timedelta(days=3))
+    waits = make_window(monitor, 1, status=Status.AUDITING, run=run)
+    make_window(monitor, 2, judged_at=NOW() - timedelta(minutes=2))
+    lost = make_window(monitor, 3, judged_at=NOW() - timedelta(minutes=20))
+    make_window(monitor, 4, judged_at=NOW() - timedelta(days=3))
     sweep_monitors()
     assert ("evaluation.tasks.judge_window", waits.pk) in sent
     assert [item for item in sent if "explain" in item[0]] == [("evaluation.tasks.explain_window", lost.pk)]

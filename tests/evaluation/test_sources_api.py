@@ -135,14 +135,14 @@ def test_who_gets_in(monitor: Monitor, people: SimpleNamespace, settings: Any) -
 
 
 def test_how_a_monitor_stands(monitor: Monitor, people: SimpleNamespace) -> None:
-    make_window(monitor, 0)
-    make_window(monitor, 1, n_patients=3, n_studies=4, alarm=True, log_e=3.2, look={"threshold": 2.9957})
-    make_window(monitor, 2, status="due", due_at=timezone.now() + timedelta(days=1))
+    make_window(monitor, 1)
+    make_window(monitor, 2, n_patients=3, n_studies=4, alarm=True, log_e=3.2, look={"threshold": 2.9957})
+    make_window(monitor, 3, status="due", due_at=timezone.now() + timedelta(days=1))
     make_alert(monitor)
     client = Client(headers={"Authorization": f"Bearer {token(people.lea)}"})
     found = client.get(f"/api/v1/monitors/{monitor.pk}").json()
     assert found["window"] == {
-        "index": 1, "status": "judged", "opens_at": "2026-03-09T00:00:00+00:00",
+        "index": 2, "status": "judged", "opens_at": "2026-03-09T00:00:00+00:00",
         "closes_at": "2026-03-16T00:00:00+00:00", "studies": None, "patients": None, "alarm": True, "log_e": 3.2,
         "threshold": 2.9957,
     }  # fmt: skip

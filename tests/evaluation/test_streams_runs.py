@@ -307,7 +307,7 @@ def test_the_monitor_is_told_how_its_window_ended(
 
     facts = {"version": make_version(people, files.predictions), "cohort": make_cohort(people, files.shards)}
     run = request_audit(**facts, protocol=make_protocol(people, PLAIN), by=people.amir)
-    window = make_window(make_monitor(people), 0)
+    window = make_window(make_monitor(people), 1)
     MonitorWindow.objects.filter(pk=window.pk).update(run=run)
     with django_capture_on_commit_callbacks(execute=True):
         if wrong:

@@ -30,36 +30,36 @@ def test_windows_leave_no_gap_and_never_overlap() -> None:
     for _ in range(400):
         zone, unit, size = str(rng.choice(ZONES)), str(rng.choice(UNITS)), int(rng.integers(1, 40))
         first = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=int(rng.integers(0, 800_000)))
-        start = int(rng.integers(0, 100))
+        start = int(rng.integers(1, 100))
         found = [bounds(unit=unit, size=size, first=first, zone=zone, index=start + i) for i in range(4)]
         assert all(one.closes_at == other.opens_at for one, other in pairwise(found))
         assert all(one.opens_at < one.closes_at for one in found), (unit, size, zone, first)
-        assert bounds(unit=unit, size=size, first=first, zone=zone, index=0).opens_at == first
+        assert bounds(unit=unit, size=size, first=first, zone=zone, index=1).opens_at == first
 
 
 def test_days_follow_the_local_clock_and_hours_do_not() -> None:
     spring, autumn = moment("2026-03-28T00:00"), moment("2026-10-24T00:00")
     lengths = {}
     for name, first in (("spring", spring), ("autumn", autumn)):
-        days = [bounds(unit="day", size=1, first=first, zone="Europe/Vienna", index=i) for i in range(3)]
+        days = [bounds(unit="day", size=1, first=first, zone="Europe/Vienna", index=i) for i in range(1, 4)]
         lengths[name] = [(day.closes_at - day.opens_at) / HOUR for day in days]
         assert {day.opens_at.astimezone(ZoneInfo("Europe/Vienna")).hour for day in days} == {0}
     assert lengths == {"spring": [24, 23, 24], "autumn": [24, 25, 24]}
-    hours = [bounds(unit="hour", size=6, first=spring, zone="Europe/Vienna", index=i) for i in range(12)]
+    hours = [bounds(unit="hour", size=6, first=spring, zone="Europe/Vienna", index=i) for i in range(1, 13)]
     assert {item.closes_at - item.opens_at for item in hours} == {6 * HOUR}
 
 
 def test_a_day_that_opens_in_the_skipped_hour_is_neither_lost_nor_double() -> None:
     """At 02:30 on 29 March 2026 no clock of Vienna stood: that window opens an hour later by the clock."""
     first = moment("2026-03-28T02:30")
-    found = [bounds(unit="day", size=1, first=first, zone="Europe/Vienna", index=i) for i in range(3)]
+    found = [bounds(unit="day", size=1, first=first, zone="Europe/Vienna", index=i) for i in range(1, 4)]
     local = [item.opens_at.astimezone(ZoneInfo("Europe/Vienna")) for item in found]
     assert [(at.day, at.hour, at.minute) for at in local] == [(28, 2, 30), (29, 3, 30), (30, 2, 30)]
 
 
 def test_months_after_the_31st_end_with_the_month() -> None:
     first = moment("2026-01-31T00:00", "UTC")
-    days = [bounds(unit="month", size=1, first=first, zone="UTC", index=i).opens_at for i in range(5)]
+    days = [bounds(unit="month", size=1, first=first, zone="UTC", index=i).opens_at for i in range(1, 6)]
     assert [(at.month, at.day) for at in days] == [(1, 31), (2, 28), (3, 31), (4, 30), (5, 31)]
 
 
@@ -69,10 +69,10 @@ def test_due_means_closed_and_the_grace_over_each_once() -> None:
         grace_hours=6,
     )  # fmt: skip
     closing = moment("2026-03-23T00:00")
-    before = list(due_windows(monitor, after=-1, until=closing + 6 * HOUR - timedelta(seconds=1)))
-    assert [item.index for item in before] == [0, 1]
-    assert [item.index for item in due_windows(monitor, after=-1, until=closing + 6 * HOUR)] == [0, 1, 2]
-    assert [item.index for item in due_windows(monitor, after=1, until=closing + 6 * HOUR)] == [2]
+    before = list(due_windows(monitor, after=0, until=closing + 6 * HOUR - timedelta(seconds=1)))
+    assert [item.index for item in before] == [1, 2]
+    assert [item.index for item in due_windows(monitor, after=0, until=closing + 6 * HOUR)] == [1, 2, 3]
+    assert [item.index for item in due_windows(monitor, after=2, until=closing + 6 * HOUR)] == [3]
     assert all(item.due_at - item.closes_at == 6 * HOUR for item in before)
 
 
@@ -121,4 +121,4 @@ def test_a_thousand_windows_of_a_long_gap_are_each_there_once() -> None:
         window_unit="hour", window_size=1, first_opens_at=datetime(2026, 1, 1, tzinfo=UTC), zone="UTC", grace_hours=0
     )
     found = list(islice(due_windows(monitor, after=9, until=datetime(2026, 3, 1, tzinfo=UTC)), 2000))
-    assert [item.index for item in found] == list(range(10, 59 * 24))
+    assert [item.index for item in found] == list(range(10, 59 * 24 + 1))

@@ -16,10 +16,11 @@ from typing import Any
 
 def main(home: Path) -> None:
     import django
-    from django.core.management import call_command
+
+    from tests.migrated import migrate
 
     django.setup()
-    call_command("migrate", verbosity=0)
+    migrate()
     from core.models import User
     from governance.services.reviews import add_comment, cast_vote, open_review, recuse, withdraw_review
     from tests.governance.conftest import make_people, make_run

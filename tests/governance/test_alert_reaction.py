@@ -15,7 +15,7 @@ from django.utils import timezone
 from core import tasks
 from core.models import LedgerEntry, Notification, RoleGrant
 from evaluation import tasks as evaluation_tasks
-from evaluation.models import Alert, Monitor
+from evaluation.models import Alert, Monitor, MonitorWindow
 from evaluation.monitoring.escalating import escalate_alerts
 from evaluation.services.alerts import acknowledge_alert, raise_alert
 from governance.execution_alerts import follow_alerts
@@ -188,14 +188,18 @@ def test_the_gate_reads_how_what_runs_is_watched(people: SimpleNamespace, monito
         items = {item.item: item for item in gate(version, policy, now=now).items}
         return {"state": str(items["monitoring"].state), "until": items["monitoring"].expires_at}
 
-    window = make_window(monitor, 4, judged_at=now - timedelta(days=3))
-    make_window(monitor, 5, status="empty", judged_at=now)
-    make_window(monitor, 6, residuals=[], judged_at=now)  # too few patients: nothing was looked at
+    make_window(monitor, 3, judged_at=now)  # of March: that it is judged today makes nothing of today watched
+    assert found()["state"] == "stale"
+    window = make_window(monitor, 4, closes_at=now - timedelta(days=4), judged_at=now - timedelta(days=3))
+    recent = {"closes_at": now, "judged_at": now}
+    make_window(monitor, 5, status="empty", **recent)
+    make_window(monitor, 6, residuals=[], **recent)  # too few patients: nothing was looked at
     other = make_monitor(people, name="Paused one", status="paused", deployment=monitor.deployment)
-    make_window(other, 0, judged_at=now)
-    assert found() == {"state": "met", "until": window.judged_at + timedelta(days=20)}
-    window.judged_at = now - timedelta(days=21)
-    window.save(update_fields=["judged_at"])
+    make_window(other, 1, **recent)
+    assert found() == {"state": "met", "until": window.closes_at + timedelta(days=20)}
+    MonitorWindow.objects.filter(pk=window.pk).update(closes_at=now, judged_at=now - timedelta(days=5))
+    assert found() == {"state": "met", "until": now + timedelta(days=15)}, "a window by count closes as it is judged"
+    MonitorWindow.objects.filter(pk=window.pk).update(closes_at=now - timedelta(days=21), judged_at=now)
     assert found()["state"] == "stale"
     Monitor.objects.filter(pk=monitor.pk).update(status="paused")
     assert found()["state"] == "missing"

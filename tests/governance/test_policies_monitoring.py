@@ -19,7 +19,7 @@ RULES = {"required": True, "max_silence_days": 14, "critical_breach": "suspend"}
 
 
 def watch(place: str = "North Hospital", **given: Any) -> WatchFact:
-    found: dict[str, Any] = {"started_at": ago(days=100), "monitors": 1, "judged_at": ago(days=3)}
+    found: dict[str, Any] = {"started_at": ago(days=100), "monitors": 1, "watched_until": ago(days=3)}
     return WatchFact(place=place, **found | given)
 
 
@@ -36,7 +36,7 @@ def test_the_section_is_read_and_written_and_changes_the_digest() -> None:
     assert len({plain.digest, watched.digest, policy(monitoring={}).digest}) == 3
     assert policy(monitoring={}).monitoring == MonitoringRules()
     text = next(rule.text for rule in describe(watched, {}) if rule.title == "Monitoring")
-    assert "within 14 days" in text and "suspends the deployment" in text
+    assert "ended within 14 days" in text and "suspends the deployment" in text
 
 
 def test_what_is_wrong_in_the_section_is_told_with_its_line() -> None:
@@ -54,30 +54,30 @@ def test_what_is_wrong_in_the_section_is_told_with_its_line() -> None:
 
 
 def test_what_is_watched_and_heard_of_is_met_until_its_silence_is_too_long() -> None:
-    found = item(watch(), watch("South Hospital", judged_at=ago(days=5)))
+    found = item(watch(), watch("South Hospital", watched_until=ago(days=5)))
     assert found is not None and found.state == State.MET
     assert found.expires_at == ago(days=5) + timedelta(days=14)
     until = found.expires_at
-    last = item(watch("South Hospital", judged_at=ago(days=5)), now=until)
-    late = item(watch("South Hospital", judged_at=ago(days=5)), now=until + timedelta(seconds=1))
+    last = item(watch("South Hospital", watched_until=ago(days=5)), now=until)
+    late = item(watch("South Hospital", watched_until=ago(days=5)), now=until + timedelta(seconds=1))
     assert last is not None and last.state == State.MET, "what is exactly as old counts still"
     assert late is not None and late.state == State.STALE
-    assert "South Hospital: last judged on" in late.statement and late.who == ("auditor",)
+    assert "South Hospital: watched until" in late.statement and late.who == ("auditor",)
 
 
 def test_what_runs_unwatched_is_missing_and_what_has_just_begun_has_time() -> None:
-    found = item(watch(), watch("South Hospital", monitors=0, judged_at=None))
+    found = item(watch(), watch("South Hospital", monitors=0, watched_until=None))
     assert found is not None and (found.state, "at South Hospital" in found.statement) == (State.MISSING, True)
-    begun = item(watch(), watch("South Hospital", started_at=ago(days=2), monitors=0, judged_at=None))
+    begun = item(watch(), watch("South Hospital", started_at=ago(days=2), monitors=0, watched_until=None))
     assert begun is not None and (begun.state, begun.expires_at) == (State.MET, ago(days=-5))
     assert "Not each of its 2 running deployments is watched" in begun.statement
-    fresh = item(watch(started_at=ago(days=2), judged_at=None))
+    fresh = item(watch(started_at=ago(days=2), watched_until=None))
     assert fresh is not None and fresh.expires_at == ago(days=2) + timedelta(days=14)
     assert "no window judged yet" in fresh.statement
     # A replay of earlier data under a monitor that is older than the deployment is no silence before its start.
-    replayed = item(watch(started_at=ago(days=1), judged_at=ago(days=40)))
+    replayed = item(watch(started_at=ago(days=1), watched_until=ago(days=40)))
     assert replayed is not None and replayed.state == State.MET
-    silent = item(watch(started_at=ago(days=15), judged_at=None))
+    silent = item(watch(started_at=ago(days=15), watched_until=None))
     assert silent is not None and silent.state == State.STALE
 
 

@@ -26,10 +26,11 @@ WHY = "Outputs are shown for the wrong patient since the update."
 
 def main(home: Path) -> None:
     import django
-    from django.core.management import call_command
+
+    from tests.migrated import migrate
 
     django.setup()
-    call_command("migrate", verbosity=0)
+    migrate()
     from core import ledger
     from tests.governance.conftest import make_people
 

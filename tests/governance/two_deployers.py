@@ -17,10 +17,11 @@ ROUNDS = 4
 
 def main(home: Path) -> None:
     import django
-    from django.core.management import call_command
+
+    from tests.migrated import migrate
 
     django.setup()
-    call_command("migrate", verbosity=0)
+    migrate()
     from tests.governance.conftest import make_people
     from tests.governance.deployment_scene import approved
 

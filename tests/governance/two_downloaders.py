@@ -16,10 +16,11 @@ ROUNDS = 6
 
 def main(home: Path) -> None:
     import django
-    from django.core.management import call_command
+
+    from tests.migrated import migrate
 
     django.setup()
-    call_command("migrate", verbosity=0)
+    migrate()
     from governance.services.reviews import open_review
     from tests.governance.conftest import make_people, make_run
     from tests.governance.grant_scene import give, issue

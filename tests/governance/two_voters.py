@@ -22,10 +22,11 @@ ORDERS = (("approve", "reject"), ("reject", "approve"))
 
 def main(home: Path) -> None:
     import django
-    from django.core.management import call_command
+
+    from tests.migrated import migrate
 
     django.setup()
-    call_command("migrate", verbosity=0)
+    migrate()
     from tests.governance.conftest import make_people, make_run
 
     people = make_people()

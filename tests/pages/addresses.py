@@ -204,7 +204,7 @@ def unknown() -> list[str]:
         "/audits/protocols/9999/",
         "/monitors/9999/",
         "/monitors/9999/track.svg",
-        "/monitors/9999/windows/0/",
+        "/monitors/9999/windows/1/",
         "/monitors/alerts/9999/",
         "/monitors/webhooks/9999/",
         *UNKNOWN_TO_GOVERNANCE,

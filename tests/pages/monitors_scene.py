@@ -16,7 +16,7 @@ from tests.evaluation.monitor_scene import make_alert, make_deployment, make_mon
 from tests.pages import scene
 
 SCRIPT = "<script>alert('unit')</script>"
-ALARM_WINDOW, EMPTY_WINDOW, REFUSED_WINDOW, FEW_WINDOW, OPEN_WINDOW = 5, 2, 3, 6, 7
+ALARM_WINDOW, EMPTY_WINDOW, REFUSED_WINDOW, FEW_WINDOW, OPEN_WINDOW = 6, 3, 4, 7, 8
 EVIDENTLY = "<!doctype html><title>Evidently</title><p id='told'>before</p><script>told.textContent='ran'</script>"
 CHECKS = [
     {"column": "category.scanner_maker", "method": "Jensen-Shannon distance", "threshold": 0.1, "theirs": 0.31,
@@ -70,10 +70,10 @@ def life(**given: Any) -> SimpleNamespace:
     """The monitor of ``people().amir`` with eight windows, an alarm in the sixth, and what hangs on it."""
     who = people()
     monitor = make_monitor(who, **given)
-    windows = {index: _window(monitor, index) for index in range(8)}
+    windows = {index: _window(monitor, index) for index in range(1, 9)}
     alarm = windows[ALARM_WINDOW]
     alert = make_alert(monitor, window=alarm, severity="critical", times=2, key="drift:1", title="Scanner maker moved")
-    AlertEvent.objects.create(alert=alert, act="raised", text="Window 5.")
+    AlertEvent.objects.create(alert=alert, act="raised", text="Window 6.")
     Delivery.objects.create(monitor=monitor, name="export-1.csv", source_digest="1" * 64, n_studies=210)
     hook = Webhook.objects.create(name="On-call", url="https://hooks.example/a", secret="x", created_by=who.ada)
     dead = WebhookDelivery.objects.create(
@@ -160,12 +160,12 @@ def others(who: SimpleNamespace) -> dict[str, Monitor]:
     paused = watch("1.3", "South Clinic", status="paused")
     ended = watch("1.4", "Harbour", status="ended")
     quiet = watch("1.5", "Lake Clinic")
-    make_window(quiet, 0, look=look(-0.2), log_e=-0.2)
+    make_window(quiet, 1, look=look(-0.2), log_e=-0.2)
     return {"stale": stale, "failed": failed, "paused": paused, "ended": ended, "quiet": quiet}
 
 
 def further_windows(monitor: Monitor, first: int, count: int) -> None:
     """More quiet windows, each with its points."""
     for index in range(first, first + count):
-        opens = monitor.first_opens_at + timedelta(weeks=index)
+        opens = monitor.first_opens_at + timedelta(weeks=index - 1)
         _points(make_window(monitor, index, look=look(-0.3), log_e=-0.3, opens_at=opens))

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.migrated import fill as migrated
 from tests.pages.scene import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +42,7 @@ PAGES = (
     "/governance/grants/", "/governance/grants/new/", "/governance/grants/1/",
     "/governance/conditions/", "/governance/releases/", "/governance/releases/new/",
     "/notifications/", "/notifications/preferences/",
-    "/monitors/", "/monitors/new/", "/monitors/1/", "/monitors/1/windows/5/", "/monitors/1/windows/3/",
+    "/monitors/", "/monitors/new/", "/monitors/1/", "/monitors/1/windows/6/", "/monitors/1/windows/4/",
     "/monitors/1/stream/?of=age&by=sex=*", "/monitors/alerts/", "/monitors/alerts/1/", "/monitors/webhooks/",
     "/monitors/webhooks/1/",
 )  # fmt: skip
@@ -67,10 +69,10 @@ def served(home: Path, fill: str) -> Iterator[str]:
         "AUSCULT_HOME": str(home),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "AUSCULT_REDIS_URL": "memory://",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
-    for command in (["manage.py", "migrate", "--verbosity", "0"], ["-c", fill]):
-        subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True, capture_output=True)
+    with closing(sqlite3.connect(home / "auscult.sqlite3")) as database:
+        migrated(database)
+    subprocess.run([sys.executable, "-c", fill], cwd=ROOT, env=environment, check=True, capture_output=True)
     serve = [sys.executable, "-m", "gunicorn", "config.wsgi", "--bind", f"127.0.0.1:{port}", "--threads", "4"]
     server = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -176,7 +178,7 @@ def test_pictures_of_a_monitor_are_drawn_and_another_librarys_report_is_shut_in(
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
     page.get_by_text("Show as table").first.click()
     page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
-    page.goto(f"{address}/monitors/1/windows/5/")
+    page.goto(f"{address}/monitors/1/windows/6/")
     page.get_by_text("Show its report").click()
     frame = page.frame_locator("iframe")
     frame.get_by_text("ran").wait_for(timeout=15000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from core.models import LedgerEntry
-from evaluation.models import AuditRun, Monitor, MonitorWindow
+from core.models import LedgerEntry, Role, RoleGrant
+from evaluation.models import AuditRun, Delivery, Monitor, MonitorWindow
 from tests.pages import scene
 from tests.pages.monitors_scene import ALARM_WINDOW, OPEN_WINDOW, further_windows, life, others
 from tests.pages.test_markup import Page
@@ -83,7 +83,7 @@ def test_the_list_answers_who_is_watched_and_how_it_stands(told: SimpleNamespace
     assert places == sorted(places)
     for sentence in ("Scanner maker moved", "It has not looked for 3 days", "Its reference could not be made."):
         assert sentence in text
-    assert f"/monitors/{told.monitor.pk}/windows/6/" in text, "the newest window that came to an end"
+    assert f"/monitors/{told.monitor.pk}/windows/7/" in text, "the newest window that came to an end"
     assert f"window {OPEN_WINDOW}: being audited" in text
 
 
@@ -98,7 +98,7 @@ def test_the_page_of_a_monitor_begins_with_its_verdict(told: SimpleNamespace, si
              "One stream, window by window", ">Windows</h2>", "How it watches"]  # fmt: skip
     places = [text.index(item) for item in order]
     assert places == sorted(places)
-    assert "Alarm in window 5, to 13 Apr 2026: Scanner maker" in text
+    assert "Alarm in window 6, to 13 Apr 2026: Scanner maker" in text
     assert '<option value="scanner_maker" selected>' in text, "the stream that led the alarm is shown first"
     assert "Scanner maker was in no window wholly beyond its margin" not in text
     for word in ("No studies", "Data refused", "Too few studies", "Being audited", "Alarm", "No alarm"):
@@ -139,9 +139,9 @@ def test_the_table_behind_a_chart_holds_what_the_rows_hold(told: SimpleNamespace
     assert "<html" not in part
     rows = [row.split("<td>")[1:] for row in part.split("<tr>")[2:]]
     cells = {row[0].removesuffix("</td>"): [cell.partition("</td>")[0] for cell in row] for row in rows}
-    assert cells["5"][3:] == ["90", "90", "20", "Alarm: Scanner maker"]
-    assert cells["0"][3:6] == [".67", ".67", "20"]
-    assert cells["2"][2:6] == ["No studies", "", "", ""]
+    assert cells["6"][3:] == ["90", "90", "20", "Alarm: Scanner maker"]
+    assert cells["1"][3:6] == [".67", ".67", "20"]
+    assert cells["3"][2:6] == ["No studies", "", "", ""]
     stream = text_of(client, reverse("monitor-stream-table", args=[pk]) + "?of=scanner_maker&by=")
     assert ".300 (.270 to .330)" in stream and ".040 (.010 to .070)" in stream
 
@@ -155,8 +155,8 @@ def test_pictures_are_images_that_may_not_act(told: SimpleNamespace, sign_in: Si
         assert b"<script" not in response.content
     here = f"/monitors/{pk}"
     for url in (f"{here}/track.svg?theme=neon", f"{here}/stream.svg", f"{here}/stream.svg?of=x", "/monitors/9999/",
-                f"{here}/windows/99/", f"{here}/windows/0/exe.json",
-                f"{here}/windows/0/evidently/", "/monitors/alerts/9999/",
+                f"{here}/windows/99/", f"{here}/windows/0/", f"{here}/windows/1/exe.json",
+                f"{here}/windows/1/evidently/", "/monitors/alerts/9999/",
                 "/monitors/webhooks/9999/"):  # fmt: skip
         assert client.get(url).status_code == 404, url
 
@@ -192,6 +192,36 @@ def test_acts_say_what_they_do_and_are_refused_in_words(told: SimpleNamespace, s
     assert "It has ended, and looks no more" in text_of(amir, url)
 
 
+def test_a_monitor_is_handed_over_on_its_page(told: SimpleNamespace, sign_in: SignIn) -> None:
+    url, who = reverse("monitor", args=[told.monitor.pk]), told.who
+    amir, elena = sign_in("amir"), sign_in("elena")
+    assert "Hand it over" in text_of(amir, url) and 'id="id_hand_over-owner"' not in text_of(elena, url)
+    typed = {"act": "hand_over", "hand_over-owner": who.amir.pk, "hand_over-escalate_to": who.lea.pk}
+    reason = {"hand_over-reason": "Amir goes to another hospital."}
+    brief = amir.post(url, typed | {"hand_over-reason": "Brief"})
+    assert brief.status_code == 422 and 'href="#id_hand_over-reason"' in brief.content.decode()
+    assert f'<option value="{who.lea.pk}" selected>' in brief.content.decode(), "what was chosen is kept"
+    same = amir.post(url, typed | reason | {"hand_over-escalate_to": who.clara.pk})
+    assert same.status_code == 422 and 'href="#id_hand_over-owner"' in same.content.decode()
+    RoleGrant.objects.create(user=who.clara, role=Role.AUDITOR)  # who approved the protocol
+    refused = amir.post(url, typed | reason | {"hand_over-owner": who.clara.pk})
+    text = refused.content.decode()
+    assert refused.status_code == 422 and 'href="#id_hand_over-owner"' in text and "cannot own this monitor" in text
+    assert "Amir goes to another hospital.</textarea>" in text, "what was typed is kept"
+    assert Monitor.objects.get(pk=told.monitor.pk).owner == who.amir
+    assert elena.post(url, typed | reason).status_code == 403
+    assert amir.post(url, typed | reason).status_code == 302
+    assert Monitor.objects.get(pk=told.monitor.pk).escalate_to == who.lea
+
+
+def test_deleted_rows_of_a_delivery_are_told(told: SimpleNamespace, sign_in: SignIn) -> None:
+    url = reverse("monitor", args=[told.monitor.pk])
+    assert "rows deleted" not in text_of(sign_in("mina"), url)
+    moment = datetime(2026, 8, 3, 12, tzinfo=UTC)
+    Delivery.objects.filter(monitor=told.monitor).update(purged_at=moment, content_digest="")
+    assert "rows deleted on 3 Aug 2026" in text_of(sign_in("mina"), url)
+
+
 def _count(client: Client, url: str) -> int:
     with CaptureQueriesContext(connection) as asked:
         assert client.get(url).status_code == 200
@@ -203,7 +233,7 @@ def test_pages_ask_no_more_when_there_is_more(told: SimpleNamespace, sign_in: Si
     urls = addresses(told)
     before = {url: _count(client, url) for url in urls}
     others(told.who)
-    further_windows(told.monitor, 8, 10)
+    further_windows(told.monitor, 9, 10)
     after = {url: _count(client, url) for url in urls}
     assert after == before
     assert max(after.values()) <= BOUND

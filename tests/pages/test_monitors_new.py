@@ -75,6 +75,7 @@ def test_the_first_windows_are_shown_by_the_clock_of_the_zone(
     text = sign_in("amir").post(URL, typed | {"preview": "1"}).content.decode()
     assert made == [] and not Monitor.objects.exists(), "nothing is made yet"
     shown = text.split('id="preview"')[1].split("</section>")[0]
+    assert 'scope="row">1</th>' in shown and 'scope="row">0</th>' not in shown, "people count from 1"
     assert "Sun 29 Mar 2026 00:00" in shown and "Mon 30 Mar 2026 00:00" in shown, "a day of 23 hours ends at midnight"
     assert "Sun 29 Mar 2026 02:00" in shown or "Sun 29 Mar 2026 03:00" in shown, "two hours later it is judged"
     assert "It looks next at" in shown and "06:30" in shown and "at once" in shown

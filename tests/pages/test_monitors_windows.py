@@ -38,7 +38,7 @@ def window(client: Client, told: SimpleNamespace, index: int, query: str = "") -
 def test_a_window_is_told_verdict_first(told: SimpleNamespace, sign_in: SignIn) -> None:
     client = sign_in("mina")
     text = window(client, told, ALARM_WINDOW)
-    order = ["Alarm</h2>", "Changed: Scanner maker. The change most likely began in window 4.", "90<small>",
+    order = ["Alarm</h2>", "Changed: Scanner maker. The change most likely began in window 5.", "90<small>",
              "What was odd about the data", "Where the change comes from", ">Streams</h2>", "Beside it: Evidently",
              "How it was made"]  # fmt: skip
     places = [text.index(item) for item in order]
@@ -71,7 +71,7 @@ def test_streams_have_interval_margin_evidence_and_n(told: SimpleNamespace, sign
         (REFUSED_WINDOW, "Data refused", "The column crp holds text."),
         (FEW_WINDOW, "Insufficient evidence", "It holds too few patients"),
         (OPEN_WINDOW, "Being audited", "A worker runs the model"),
-        (0, "No alarm", "Evidence of a change is .67; an alarm is due at 20."),
+        (1, "No alarm", "Evidence of a change is .67; an alarm is due at 20."),
     ],
 )
 def test_every_end_of_a_window_has_its_words(
@@ -122,10 +122,10 @@ def test_evidently_stands_beside_in_a_frame_that_can_do_nothing(told: SimpleName
     assert "default-src 'none'" in policy and policy.endswith("sandbox allow-scripts")
     assert "same-origin" not in policy and "connect-src" not in policy and "frame-ancestors 'self'" in policy
     assert framed.headers["X-Frame-Options"] == "SAMEORIGIN"
-    assert "Its report is being made" in window(client, told, 0)
-    told.windows[0].evidently = {"note": "No column has 30 values."}
-    told.windows[0].save()
-    assert "There is no report. No column has 30 values." in window(client, told, 0)
+    assert "Its report is being made" in window(client, told, 1)
+    told.windows[1].evidently = {"note": "No column has 30 values."}
+    told.windows[1].save()
+    assert "There is no report. No column has 30 values." in window(client, told, 1)
 
 
 def test_single_studies_are_for_readers_of_patients_and_on_record(told: SimpleNamespace, sign_in: SignIn) -> None:
@@ -141,7 +141,7 @@ def test_single_studies_are_for_readers_of_patients_and_on_record(told: SimpleNa
     assert "no-store" in answer.headers["Cache-Control"]
     entry = LedgerEntry.objects.order_by("-index")[0]
     assert (entry.act, entry.actor) == ("studies.listed", "lea") and "secret-study-1" not in entry.body
-    assert lea.get(reverse("window-cases", args=[told.monitor.pk, 0])).status_code == 404
+    assert lea.get(reverse("window-cases", args=[told.monitor.pk, 1])).status_code == 404
     for name in ("amir", "lea"):
         for index in told.windows:
             assert "secret-study-1" not in window(sign_in(name), told, index)
@@ -150,6 +150,6 @@ def test_single_studies_are_for_readers_of_patients_and_on_record(told: SimpleNa
 def test_documents_come_byte_for_byte(told: SimpleNamespace, sign_in: SignIn) -> None:
     client, pk = sign_in("mina"), told.monitor.pk
     answer = client.get(reverse("window-file", args=[pk, ALARM_WINDOW, "evidence"]))
-    assert answer.content == b'{"window":5}'
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="monitor-{pk}-window-5-evidence.json"'
-    assert client.get(reverse("window-file", args=[pk, 0, "evidence"])).status_code == 404
+    assert answer.content == b'{"window":6}'
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="monitor-{pk}-window-6-evidence.json"'
+    assert client.get(reverse("window-file", args=[pk, 1, "evidence"])).status_code == 404
