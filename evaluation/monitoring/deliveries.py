@@ -120,6 +120,8 @@ def _received(
 ) -> tuple[Arrival | None, list[Finding]]:
     latest = (timezone.now() + CLOCK_AHEAD).astimezone(UTC).replace(tzinfo=None)
     try:
+        if arrived.fault is not None:
+            raise arrived.fault
         arrival = receive(
             arrived.path,
             mapping=arrived.mapping,

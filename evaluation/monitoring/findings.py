@@ -30,11 +30,15 @@ PLAIN: dict[str, tuple[str, str]] = {
     "unknown-prefix": ("The name of a column looks like a misspelt prefix.", "Name it in the monitor's mapping."),
 }
 """Problems of files whose own words quote what stood in a cell: told without it. An empty remedy: the file's own."""
+SEE = "See the delivery at the monitor's page."
 QUOTING = {
-    "missing-column": "A column that is needed is missing.",
-    "unmatched-mapping": "The mapping names a column that did not come.",
-    "duplicate-column": "Two columns mean the same.",
-    "column-added": "A column came that is not in the reference: it stays out.",
+    "missing-column": ("A column that is needed is missing.", "Add it to the export, or map one of its columns to it."),
+    "unmatched-mapping": ("The mapping names a column that did not come.", SEE),
+    "duplicate-column": ("Two columns mean the same.", "Keep one; the monitor's mapping can ignore the other."),
+    "column-added": (
+        "A column came that is not in the reference: it stays out.",
+        f"Leave it out of the export, or make a monitor with a reference that has it. {SEE}",
+    ),
 }
 """Findings whose own words quote names of columns that the sender chose."""
 TOLD = 20
@@ -51,6 +55,7 @@ class Finding:
         remedy: What a person can do about it.
         row, count: The first row it was found in, from 1, and in how many.
         told: Whether an earlier window raised its alert: a delivery may hold studies of several windows.
+        decisive: Whether it is so for most studies of the window, and not of a delivery alone.
     """
 
     kind: str
@@ -62,6 +67,7 @@ class Finding:
     row: int | None = None
     count: int = 1
     told: bool = False
+    decisive: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -84,11 +90,12 @@ def without_names(finding: Finding, known: Collection[str]) -> Finding:
     """The finding for readers outside: a column that the reference does not have was named by the sender, and such a
     name may say anything. The delivery itself keeps it."""
     foreign = finding.column is not None and finding.column not in known
-    message = QUOTING.get(finding.code, "Something about a column that is not in the reference." if foreign else "")
-    if not message:
+    about = ("Something about a column that is not in the reference.", SEE)
+    words = QUOTING.get(finding.code, about if foreign else None)
+    if words is None:
         return finding
-    column = None if foreign else finding.column
-    return replace(finding, message=message, remedy="See the delivery at the monitor's page.", column=column)
+    message, remedy = words
+    return replace(finding, message=message, remedy=remedy, column=None if foreign else finding.column)
 
 
 def of_problem(problem: Problem) -> Finding:
@@ -226,5 +233,7 @@ def joined(findings: Iterable[Finding]) -> list[Finding]:
         if (known := made.get(finding.key)) is None:
             made[finding.key] = finding
         else:
-            made[finding.key] = replace(known, count=known.count + finding.count, told=known.told and finding.told)
+            decisive = known.decisive or finding.decisive
+            count, told = known.count + finding.count, known.told and finding.told
+            made[finding.key] = replace(known, count=count, told=told, decisive=decisive)
     return list(made.values())

@@ -24,6 +24,8 @@ from models_registry.services.versions import model_store
 
 Keys = npt.NDArray[np.uint64]
 Moments = npt.NDArray[np.datetime64]
+Chosen = npt.NDArray[np.bool_]
+RETYPED = "column-retyped"
 IMAGES_AT_ONCE = 64
 MICROSECOND = timedelta(microseconds=1)
 
@@ -106,14 +108,17 @@ def gather(
     mine = found.only(inside & ~seen)
     used = [d for d, place in zip(mine.deliveries, mine.rows, strict=True) if (place >= 0).any()]
     written = _write(mine, target, columns, alive) if len(mine.keys) else ()
+    late = early & (found.times >= first) & ~seen
     counts = {
         "again": int((np.sum([place >= 0 for place in mine.rows], axis=0) > 1).sum()) if mine.rows else 0,
         "elsewhere": int((inside & seen).sum()),
-        "late": int((early & (found.times >= first) & ~seen).sum()),
+        "late": int(_never_came(found, late, rows, last).sum()),
         "before": int((early & (found.times < first) & ~seen).sum()),
     }
     refused = _unmended(fresh)
     told = [f for f in _said(used, fresh) if not (f.code == "column-removed" and f.column in written)]
+    retyped = _retyped(mine)
+    told = [replace(f, decisive=f.column in retyped) if f.code == RETYPED else f for f in told]
     return Window(
         n_studies=len(mine.keys),
         keys=np.sort(mine.keys),
@@ -121,6 +126,37 @@ def gather(
         findings=tuple(joined([*told, *_counted(monitor, counts, window.index), *_refused(refused)])),
         refused=refused,
     )
+
+
+def _never_came(found: Places, among: Chosen, rows: Any, last: MonitorWindow | None) -> Chosen:
+    """Which of some studies came after the window before was collected, for the first time. What had come and is in
+    no window was in one that was refused or failed, as that one's own record says."""
+    if last is None or not among.any():
+        return among
+    old = [d.received_at < last.collected_at for d in found.deliveries]
+    came = [place >= 0 for place, before in zip(found.rows, old, strict=True) if before]
+    among = among & ~np.any(came, axis=0) if came else among
+    if among.any():
+        since = found.times[among].min().item().replace(tzinfo=UTC)
+        known = {d.pk for d in found.deliveries}
+        older = rows.filter(received_at__lt=last.collected_at, last_at__gte=since).exclude(pk__in=known)
+        among = among & ~np.isin(found.keys, _places(last.monitor, older).keys)
+    return among
+
+
+def _retyped(mine: Places) -> set[str]:
+    """Columns of which most studies of the window have cells of another kind than the reference, and no others."""
+    odd: dict[str, Chosen] = {}
+    for delivery in mine.deliveries:
+        for column in (f["column"] for f in delivery.findings if f["code"] == RETYPED):
+            odd.setdefault(column, np.zeros(len(mine.keys), np.bool_))
+    for column, marked in odd.items():
+        for delivery, place in zip(mine.deliveries, mine.rows, strict=True):
+            bad = any(f["code"] == RETYPED and f["column"] == column for f in delivery.findings)
+            gives = bad or column in pq.read_schema(_path(delivery)).names
+            if gives:
+                marked[place >= 0] = bad
+    return {column for column, marked in odd.items() if 2 * marked.sum() > len(marked)}
 
 
 def _unmended(fresh: Any) -> int:

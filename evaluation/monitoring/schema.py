@@ -103,4 +103,5 @@ def unusable(monitor: Monitor, findings: Iterable[Finding]) -> list[Finding]:
     """What makes a window unfit to be judged: an attribute, by which everything is cut, has become another thing."""
     rules = Rules.from_dict(monitor.protocol.body)
     needed = {item.column for item in rules.attributes}
-    return [f for f in findings if f.code == "column-retyped" and f.column in needed and f.severity != Severity.INFO]
+    odd = [f for f in findings if f.code == "column-retyped" and f.severity != Severity.INFO]
+    return [f for f in odd if f.column in needed and f.decisive]

@@ -6,6 +6,7 @@ import base64
 import html
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -309,23 +310,39 @@ def read(page: str) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
-def english_phrases() -> dict[str, re.Pattern[str]]:
-    """Every fixed English text of three words or more, as a pattern with its placeholders open."""
+@cache
+def english_phrases() -> dict[str, tuple[list[str], re.Pattern[str]]]:
+    """Every fixed English text of three words or more: what stands between placeholders, and all with them open."""
     own = [english for english, german in messages() if english != german]
     own += [english for _, english, german in pairs() if english != german]
     phrases = {}
     for text in own:
-        parts = [re.escape(part) for part in PLACEHOLDER.split(re.sub(r"\s+", " ", text.strip()))]
+        parts = PLACEHOLDER.split(re.sub(r"\s+", " ", text.strip()))
         if any(len(re.findall(r"[A-Za-z]{2,}", part)) >= 3 for part in PLACEHOLDER.split(text)):
-            phrases[text] = re.compile(".{1,200}?".join(parts))
+            phrases[text] = parts, re.compile(".{1,200}?".join(re.escape(part) for part in parts))
     return phrases
+
+
+def english_in(text: str) -> list[str]:
+    """Fixed English texts in a report. A pattern is only tried where all that stands between its placeholders is."""
+    return [
+        phrase
+        for phrase, (parts, pattern) in english_phrases().items()
+        if all(part in text for part in parts) and pattern.search(text)
+    ]
+
+
+def test_english_in_a_report_is_found() -> None:
+    """With what stands where a placeholder was, and by none but the text that is there."""
+    phrase, (parts, _) = max(english_phrases().items(), key=lambda item: len(item[1][0]))
+    assert len(parts) > 1 and phrase in english_in(f"Vorher. {'17'.join(parts)} Nachher.")
+    assert phrase not in english_in(" ".join(reversed(parts)))
 
 
 @pytest.mark.parametrize("kind", sorted(REPORTS.keys()))
 def test_a_german_report_holds_no_english_fixed_text(kind: str) -> None:
     text = read(written(kind, "de").html)
-    found = [phrase for phrase, pattern in english_phrases().items() if pattern.search(text)]
-    assert not found
+    assert not english_in(text)
     with translation.override("de"):
         assert str(REPORTS.get(kind).title) in text
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.errors import AuscultError
+from core.errors import AuscultError, CohortError
 from core.registry import Registry
 from evaluation.monitoring.findings import Finding
 from models_registry.cohorts import Mapping as Columns
@@ -50,6 +50,7 @@ class Arrived:
         digest: SHA-256 of what came: the same content is taken once.
         state: Size and time of change when it was hashed, for a file that others may still write; None for our own.
         findings: What the source itself found odd.
+        fault: Why it cannot be read at all; it is then refused, and nothing else waits for it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Arrived:
     mapping: Columns
     state: tuple[int, int] | None = None
     findings: tuple[Finding, ...] = ()
+    fault: CohortError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from core.digests import sha256_file
+from core.errors import CohortError
 from evaluation.monitoring.sources.base import (
     SOURCES,
     Arrived,
@@ -72,11 +74,7 @@ class Folder:
             except OSError as error:
                 raise _unreadable(error) from error
         if unsettled:
-            raise OnItsWayError(
-                f"{unsettled} files in the drop folder are still being written.",
-                seconds=max(5, job.settings["settle_seconds"]),
-                dispensable=True,
-            )
+            raise _on_its_way(unsettled, job.settings)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -93,6 +91,12 @@ def _files(folder: Path) -> list[Path]:
         raise _unreadable(error) from error
 
 
+def _on_its_way(files: int, settings: dict[str, Any]) -> OnItsWayError:
+    what = f"{files:,} files in the drop folder are" if files > 1 else "A file in the drop folder is"
+    why = f"without a mark ({MARK})" if settings["marks"] else "still being written"
+    return OnItsWayError(f"{what} {why}.", seconds=max(5, settings["settle_seconds"]), dispensable=True)
+
+
 def _unreadable(error: OSError) -> SourceError:
     return SourceError(
         f"The drop folder, or a file in it, cannot be read ({error.strerror}).",
@@ -103,7 +107,7 @@ def _unreadable(error: OSError) -> SourceError:
 
 def _taken(path: Path, job: Job) -> bool:
     """Whether a file of this name was taken, and nothing was written to it since: then it need not be hashed again."""
-    before = job.taken_at.get(path.name)
+    before = job.taken_at.get(_name(path))
     changed = datetime.fromtimestamp(max(path.stat().st_ctime, path.stat().st_mtime), tz=UTC)
     return before is not None and changed + CLOCKS_APART < before
 
@@ -124,12 +128,24 @@ def _new(path: Path, mapping: Mapping, job: Job) -> Iterator[Arrived]:
 
 
 def _arrived(path: Path, digest: str, state: tuple[int, int], mapping: Mapping, job: Job) -> Arrived:
-    source = path
-    if path.name.lower().endswith(LINES):
-        source = job.scratch / f"{digest}.parquet"
+    arrived = Arrived(name=_name(path), digest=digest, path=path, mapping=mapping, state=state)
+    if not path.name.lower().endswith(LINES):
+        return arrived
+    source = job.scratch / f"{digest}.parquet"
+    try:
         with path.open("rb") as stream:
-            write_rows(ndjson_rows(stream, name=path.name), source)
-    return Arrived(name=path.name, digest=digest, path=source, mapping=mapping, state=state if source is path else None)
+            some = write_rows(ndjson_rows(stream, name=arrived.name), source)
+    except CohortError as error:
+        return replace(arrived, fault=error)
+    if file_state(path) != state:
+        raise _on_its_way(1, job.settings)
+    # Of a file without a row, the file itself says best what is wrong with it.
+    return replace(arrived, path=source, state=None) if some else arrived
+
+
+def _name(path: Path) -> str:
+    """The name for people and the database, which hold no bytes that are not UTF-8."""
+    return path.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 SOURCES.register("folder")(Folder())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 20_000
 LONGEST_LINE = 64 << 20
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+"""What half of a surrogate pair looks like, escaped or not."""
 
 
 def write_rows(rows: Iterable[dict[str, Any]], target: Path) -> int:
@@ -105,17 +108,25 @@ def ndjson_rows(stream: IO[bytes], *, name: str) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         number += 1
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
+        row = _object(line)
+        if row is None:
             raise CohortError(
                 "A line is no JSON object.", remedy="Send one object a line, in UTF-8.", file=name, row=number
             )
         if isinstance(row.get("image"), str):
             row["image"] = _image(row["image"], name, number)
         yield row
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """The object; None where it is none, or holds half of a surrogate pair, which is no character and no UTF-8."""
+    try:
+        row = json.loads(line)
+        if SURROGATE.search(line):
+            json.dumps(row, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def _image(text: str, name: str, row: int) -> bytes:
