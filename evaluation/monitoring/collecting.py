@@ -234,7 +234,7 @@ def _end_without_studies(window: MonitorWindow, token: str, held: Window, began:
         _end(window, token, Status.REFUSED, held, began, error)
     elif held.refused:
         refused = CohortError(
-            f"Everything that came was refused: {held.refused} deliveries.",
+            f"Everything that came was refused: {held.refused} {'delivery' if held.refused == 1 else 'deliveries'}.",
             remedy="Mend them as their alerts say. What is sent again now is late for this window.",
         )
         _end(window, token, Status.REFUSED, held, began, refused)

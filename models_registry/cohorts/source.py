@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ class CsvSource:
         self.path = path
         try:
             self._dialect = sniff(path, mapping)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise CohortError(
                 f"The file cannot be decompressed ({error}).",
                 remedy="Copy or export it again.",

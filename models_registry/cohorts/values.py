@@ -185,11 +185,12 @@ def parse_time(array: pa.Array) -> Parsed | None:
 
 
 def _time_or_none(value: str | None) -> datetime | None:
+    """The time that a text names, in UTC; None where it names none, or one that no calendar holds once in UTC."""
     try:
         moment = None if value is None else datetime.fromisoformat(value)
-    except ValueError:
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment is not None and moment.tzinfo else moment
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment is not None and moment.tzinfo else moment
 
 
 def parse_covariate(array: pa.Array, *, typed: bool) -> Parsed | None:

@@ -70,6 +70,22 @@ def test_a_gzip_file_cut_short(tmp_path: Path) -> None:
         inspect_cohort(path)
 
 
+def test_a_gzip_file_with_bytes_turned_round(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(("\n".join(GOOD) * 500).encode()))
+    packed[12:40] = bytes(255 - byte for byte in packed[12:40])
+    (tmp_path / "x.csv.gz").write_bytes(packed)
+    with pytest.raises(CohortError, match="decompressed") as caught:
+        inspect_cohort(tmp_path / "x.csv.gz")
+    assert caught.value.file == "x.csv.gz" and caught.value.remedy
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_no_calendar_holds_in_utc(write_csv: Write, moment: str) -> None:
+    rows = ["patient_id,study_id,study_time,label.x", "p1,s1,2024-01-01T00:00:00Z,1", f"p2,s2,{moment},0"]
+    problem = found(write_csv(*rows), "wrong-type")
+    assert (problem.column, problem.row, problem.count) == ("study_time", 2, 1)
+
+
 # The file as a whole
 
 
