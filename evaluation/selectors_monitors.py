@@ -23,6 +23,8 @@ FINAL = (
 UNCLOSED = (Alert.Status.OPEN, Alert.Status.ACKNOWLEDGED, Alert.Status.SNOOZED)
 SILENT = (Alert.Kind.MISSED, Alert.Kind.STALE, Alert.Kind.SOURCE)
 """Alerts that say that the monitor does not see what it should."""
+UNREADABLE = "source:unreadable"
+"""The matter of a source that gives nothing. Other matters of the source are about one delivery, and no silence."""
 ALARMS = (Alert.Kind.DRIFT, Alert.Kind.PERFORMANCE, Alert.Kind.CONCEPT, Alert.Kind.CASE_MIX)
 """Alerts that say that something has changed."""
 HEAVY = ("residuals", "evidently", "causes")
@@ -114,7 +116,7 @@ def standing_of(monitor: Monitor, last: MonitorWindow | None, alerts: Iterable[A
         return own
     listed = list(alerts)
     alarms = sorted((row for row in listed if row.kind in ALARMS), key=lambda row: row.severity != "critical")
-    silent = next((row for row in listed if row.kind in SILENT), None)
+    silent = next((row for row in listed if row.kind in SILENT and _is_silence(row)), None)
     if alarms:
         word = "Critical alarm" if alarms[0].severity == Alert.Severity.CRITICAL else "Alarm"
         return Standing(state="fail", word=word, text=alarms[0].title)
@@ -131,6 +133,10 @@ def standing_of(monitor: Monitor, last: MonitorWindow | None, alerts: Iterable[A
         text = f"The alarm of window {last.index} was closed; the next window begins anew."
         return Standing(state="pass", word="No open alarm", text=text)
     return Standing(state="pass", word="No alarm", text=f"Window {last.index} gave no reason for one.")
+
+
+def _is_silence(alert: Alert) -> bool:
+    return alert.kind != Alert.Kind.SOURCE or alert.key == UNREADABLE
 
 
 def is_few(window: MonitorWindow) -> bool:

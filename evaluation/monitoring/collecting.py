@@ -24,6 +24,7 @@ from evaluation.monitoring.gathering import Window, gather, keep_keys
 from evaluation.monitoring.owners import check_owner, hand_over_words, settle_waiting, tell_waiting
 from evaluation.monitoring.schema import unusable
 from evaluation.monitoring.sources.base import OnItsWayError
+from evaluation.selectors_monitors import UNREADABLE
 from models_registry.execution import store_cohort
 from models_registry.leases import LeaseLostError
 from models_registry.models import CohortRole, CohortVersion
@@ -36,7 +37,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 60, 3_600
 MOST_WAITS = 5
 """Times that a window waits for what it could also do without, such as a file that is still being written."""
 LONGEST_WAIT = timedelta(hours=24)
-SOURCE_KEY = "source:unreadable"
 
 
 def collect_window(window_id: int) -> None:
@@ -279,7 +279,7 @@ def _finish(
     window.refresh_from_db()
     tell(window.monitor, [finding for finding in findings if not finding.told], window=window)
     if status in {Status.AUDITING, Status.EMPTY}:
-        settle_alert(monitor=window.monitor, key=SOURCE_KEY)
+        settle_alert(monitor=window.monitor, key=UNREADABLE)
     settle_waiting(window)
     ledger.record(
         actor="system",

@@ -15,7 +15,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from core.models import LedgerEntry, Role, RoleGrant
-from evaluation.models import AuditRun, Delivery, Monitor, MonitorWindow
+from evaluation.models import Alert, AuditRun, Delivery, Monitor, MonitorWindow
+from evaluation.selectors_monitors import standing_of
 from tests.pages import scene
 from tests.pages.monitors_scene import ALARM_WINDOW, OPEN_WINDOW, further_windows, life, others
 from tests.pages.test_markup import Page
@@ -298,3 +299,11 @@ def test_a_monitor_whose_alarm_was_closed_does_not_say_that_there_was_none(
     text = text_of(sign_in("mina"), reverse("monitor", args=[told.monitor.pk]))
     assert f"The alarm of window {ALARM_WINDOW} was closed; the next window begins anew." in text
     assert "gave no reason for one" not in text
+
+
+@pytest.mark.parametrize(("key", "word"), [("source:unreadable", "Stale"), ("source:delivery-refused", "No alarm")])
+def test_a_refused_delivery_is_no_silence(told: SimpleNamespace, key: str, word: str) -> None:
+    """It is told by its alert. Stale is a monitor whose source gives nothing."""
+    last = MonitorWindow(index=3, status=MonitorWindow.Status.JUDGED, alarm=False)
+    alert = Alert(kind=Alert.Kind.SOURCE, key=key, title="The source")
+    assert standing_of(told.monitor, last, [alert]).word == word
