@@ -209,9 +209,10 @@ def canonical_name(name: str) -> str:
 def resolve(source_columns: Iterable[str], mapping: Mapping, log: ProblemLog) -> tuple[ResolvedColumn, ...]:
     """Decide what each column of a file is; problems go to ``log``. Ignored columns are left out.
 
-    A name in the mapping is compared exactly first, then without odd case and stray blanks.
+    A name in the mapping is compared exactly first, then without odd case and stray blanks. A NUL in a name, which
+    PostgreSQL cannot hold, is read as U+FFFD.
     """
-    names = list(source_columns)
+    names = [name.replace("\0", "\ufffd") for name in source_columns]
     targets = _matched(mapping.columns, names, log)
     ignored = {i for i, name in enumerate(names) if name in mapping.ignore}
     ignored |= {i for i, name in enumerate(names) if fold(name) in {fold(item) for item in mapping.ignore} - {""}}

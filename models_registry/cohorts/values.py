@@ -54,8 +54,10 @@ def is_bytes(kind: pa.DataType) -> bool:
 
 
 def trimmed(array: pa.Array) -> pa.Array:
-    """Text without blanks at its ends; empty text is null."""
+    """Text without blanks at its ends; empty text is null. A NUL, which PostgreSQL cannot hold, becomes U+FFFD."""
     text = pc.utf8_trim_whitespace(array.cast(pa.string()))
+    if pc.any(pc.match_substring(text, "\0")).as_py():
+        text = pc.replace_substring(text, "\0", "\ufffd")
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 

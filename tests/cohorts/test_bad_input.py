@@ -15,6 +15,7 @@ import pytest
 
 from core.errors import CohortError
 from models_registry.cohorts import FileKind, Mapping, convert_cohort, inspect_cohort, partition_by_patient
+from models_registry.cohorts.reader import open_cohort
 from tests.cohorts.conftest import GOOD, codes, found
 
 Write = Callable[..., Path]
@@ -84,6 +85,16 @@ def test_a_time_that_no_calendar_holds_in_utc(write_csv: Write, moment: str) -> 
     rows = ["patient_id,study_id,study_time,label.x", "p1,s1,2024-01-01T00:00:00Z,1", f"p2,s2,{moment},0"]
     problem = found(write_csv(*rows), "wrong-type")
     assert (problem.column, problem.row, problem.count) == ("study_time", 2, 1)
+
+
+def test_a_nul_in_a_value_or_a_name_is_none_in_what_is_kept(write_parquet: Write, tmp_path: Path) -> None:
+    """PostgreSQL holds none, neither in text nor in JSON: what a cohort's page counts by would not be stored."""
+    path = write_parquet({"sex": ["F\0", "M"], "ward\0": ["a", "b"], "label.x": [0, 1]})
+    convert_cohort(path, mapping=None, destination=tmp_path / "cohort")
+    reader = open_cohort(tmp_path / "cohort")
+    assert "\\u0000" not in json.dumps(reader.manifest.to_dict())
+    table = reader.table(0, ["sex", "ward\ufffd"])
+    assert sorted(table.column("sex").to_pylist()) == ["F\ufffd", "M"]
 
 
 # The file as a whole

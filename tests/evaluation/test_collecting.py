@@ -24,6 +24,7 @@ from evaluation.monitoring.missing import tell_stale
 from evaluation.monitoring.owners import OWNER_KEY
 from evaluation.monitoring.schema import check_reference, check_source
 from evaluation.monitoring.sources.base import SourceError
+from evaluation.selectors_monitors import UNREADABLE
 from evaluation.services.deliveries import deliver_studies
 from evaluation.services.monitors import hand_over_monitor
 from models_registry.cohorts import open_cohort
@@ -132,7 +133,7 @@ def test_a_window_without_studies_is_recorded_and_the_next_one_comes(monitor: Mo
 def test_a_refused_file_has_its_alert_and_can_be_mended(monitor: Monitor, put: Callable[..., None], drop: Path) -> None:
     put(studies(20, **{"label.effusion": "YES Quincey"}))
     first = collected(window(monitor))
-    assert first.status == "refused" and "1 deliveries" in first.error
+    assert first.status == "refused" and "1 delivery." in first.error
     told = {alert.key: alert for alert in Alert.objects.all()}
     assert told["schema:label-value:label.effusion"].detail["row"] == 1
     assert "Quincey" not in "".join(str(alert.__dict__) for alert in told.values())
@@ -306,7 +307,7 @@ def test_windows_by_count_close_with_their_last_study(monitor: Monitor, put: Cal
 def test_a_source_that_fails_while_it_is_looked_at_is_an_alert(monitor: Monitor, drop: Path) -> None:
     drop.rmdir()
     assert look_at_source(monitor, opens_at=OPENS, closes_at=CLOSES) == 0
-    assert Alert.objects.get().key == collecting.SOURCE_KEY
+    assert Alert.objects.get().key == UNREADABLE
 
 
 def test_a_reference_of_another_schema_is_refused(monitor: Monitor, people: SimpleNamespace, drop: Path) -> None:
