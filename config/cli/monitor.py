@@ -44,7 +44,7 @@ def list_command(everything: bool, as_json: bool) -> None:
         told = f"window {last['index']} {last['status']}{', ALARM' if last['alarm'] else ''}" if last else "no window"
         click.echo(
             f"{item['id']}\t{item['status']}\t{item['version']}\t{item['site']}\t{item['name']}\t{told}"
-            f"\t{item['open_alerts']} open alerts"
+            f"\t{item['open_alerts']} open alert{'' if item['open_alerts'] == 1 else 's'}"
         )
     if not found:
         click.echo("No deployment is monitored.")

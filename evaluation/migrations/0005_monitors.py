@@ -221,6 +221,7 @@ class Migration(migrations.Migration):
                 ('secret', models.TextField(help_text="Encrypted with a key derived from the installation's secret")),
                 ('least_severity', models.CharField(choices=[('info', 'For information'), ('warning', 'Warning'), ('critical', 'Critical')], default='warning', max_length=10)),
                 ('active', models.BooleanField(default=True)),
+                ('rests_until', models.DateTimeField(blank=True, help_text='No message is sent before: its receiver gave no answer at all', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('monitor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='evaluation.monitor')),

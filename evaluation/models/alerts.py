@@ -122,6 +122,9 @@ class Webhook(models.Model):
     least_severity = models.CharField(max_length=10, choices=Alert.Severity.choices, default=Alert.Severity.WARNING)
     monitor = models.ForeignKey(Monitor, null=True, blank=True, on_delete=models.PROTECT, related_name="webhooks")
     active = models.BooleanField(default=True)
+    rests_until = models.DateTimeField(
+        null=True, blank=True, help_text="No message is sent before: its receiver gave no answer at all"
+    )
     created_by = models.ForeignKey(PERSON, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -114,4 +114,4 @@ def _private(host: str) -> AddressRefusedError:
 
 
 def _refused(why: str, remedy: str) -> AddressRefusedError:
-    return AddressRefusedError(f"No message can be sent to this address. {why}", remedy=remedy, column="url")
+    return AddressRefusedError(f"No message can be sent to this address. {why}", remedy=remedy)

@@ -142,7 +142,7 @@ def _unsettled(pulled: Pulled) -> list[Finding]:
     return [
         Finding(
             kind=Kind.SOURCE, severity=Severity.WARNING, code="file-unsettled", message=pulled.wait.told,
-            remedy="See what writes to it without an end, or use marks.",
+            remedy=pulled.wait.remedy,
         )
     ]  # fmt: skip
 

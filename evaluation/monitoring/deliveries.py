@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from django.db import transaction
@@ -18,8 +21,9 @@ from django.utils import timezone
 from core import ledger
 from core.errors import CohortError
 from core.models import User
+from evaluation.engine import Protocol as Rules
 from evaluation.models import Alert, Delivery, Monitor
-from evaluation.monitoring.findings import Finding, Kind, Severity, joined, of_arrival, without_names
+from evaluation.monitoring.findings import Finding, Kind, Severity, joined, of_arrival, told_number, without_names
 from evaluation.monitoring.sources.base import SOURCES, Arrived, Job, OnItsWayError, file_state
 from models_registry import leases
 from models_registry.cohorts.arrival import REQUIRED, Arrival, Expected, receive
@@ -27,9 +31,14 @@ from models_registry.cohorts.conversion import read_manifest
 from models_registry.execution import cohort_folder
 from models_registry.services.versions import model_store
 
+log = logging.getLogger(__name__)
+
 CLOCK_AHEAD = timedelta(hours=1)
 """By how much the clock of whoever sends may be ahead of ours before a study lies in the future."""
 UNCHANGED_SECONDS = 30
+UNFORESEEN = (ValueError, TypeError, ArithmeticError, NotImplementedError, zlib.error)
+"""What a file with something strange in it can make a reader raise. Such a file is refused: tried again it would fail
+again, and hold up every window. The words of these may quote a value, so they are told to nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +146,18 @@ def _received(
             remedy=error.remedy, row=error.row,
         )  # fmt: skip
         return None, [*arrived.findings, unread]
-    return (None if arrival.errors else arrival), [*arrived.findings, *of_arrival(arrival, monitor.zone)]
+    except UNFORESEEN as error:
+        place = extract_tb(error.__traceback__)[-1]
+        log.error("monitor %s: a file made the reader fail: %s in %s, line %s", monitor.pk, type(error).__name__,
+                  place.filename, place.lineno)  # fmt: skip
+        unread = Finding(
+            kind=Kind.SOURCE, severity=Severity.WARNING, code="unreadable-file",
+            message="The file cannot be read, for a reason that nobody foresaw.",
+            remedy="Export it again, in another form if that does not help; the worker's log says where it failed.",
+        )  # fmt: skip
+        return None, [*arrived.findings, unread]
+    found = of_arrival(arrival, monitor.zone, least=_least(monitor))
+    return (None if arrival.errors else arrival), [*arrived.findings, *found]
 
 
 @transaction.atomic
@@ -183,6 +203,7 @@ def tell(monitor: Monitor, findings: list[Finding], *, window: Any = None, deliv
     from evaluation.services.alerts import raise_alert
 
     known = {*expected_of(monitor).columns, *REQUIRED} if findings else set()
+    least = _least(monitor)
     # All rows first: from the first entry on, the ledger's head is held, and nothing else may be waited for.
     open_ones = Alert.objects.select_for_update(of=("self",), no_key=True).filter(monitor=monitor)
     list(open_ones.exclude(status=Alert.Status.CLOSED).order_by("pk").values_list("pk"))
@@ -193,18 +214,28 @@ def tell(monitor: Monitor, findings: list[Finding], *, window: Any = None, deliv
             severity=finding.severity,
             key=finding.key[:160],
             title=finding.message[:200],
-            text=_words(finding, delivery),
-            detail=finding.to_dict() | ({"delivery": delivery.pk} if delivery else {}),
+            text=_words(finding, delivery, least),
+            detail=finding.to_dict()
+            | {"count": finding.count if finding.count >= least else None}
+            | ({"delivery": delivery.pk} if delivery else {}),
             window=window,
         )
 
 
-def _words(finding: Finding, delivery: Delivery | None) -> str:
+def _least(monitor: Monitor) -> int:
+    """The smallest number of studies that is told."""
+    return Rules.from_dict(monitor.protocol.body).minimum_cell
+
+
+def _words(finding: Finding, delivery: Delivery | None, least: int) -> str:
     where = [f"delivery {delivery.pk}"] if delivery else []
     where += [f"column {finding.column}"] if finding.column else []
     where += [f"row {finding.row:,}"] if finding.row else []
-    count = f"in {finding.count:,} rows" if finding.count > 1 else ""
-    place = ", ".join([*where, *([count] if count else [])])
+    if finding.count > 1:
+        # Without a row, columns, studies or deliveries were counted, as the title says.
+        number = told_number(finding.count, least)
+        where.append(f"in {number} rows" if finding.row else f"{number} times")
+    place = ", ".join(where)
     return " ".join(part for part in (f"{place[0].upper()}{place[1:]}." if place else "", finding.remedy) if part)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+from unicodedata import category
 
 from evaluation.models import Alert
 from models_registry.cohorts.arrival import Arrival, Tally
@@ -18,6 +19,9 @@ PLAIN: dict[str, tuple[str, str]] = {
         "A label column holds something else than 1, 0 or empty.",
         "Say what its values mean under 'values' in the monitor's mapping.",
     ),
+    "prediction-value": ("A column of predictions holds something else than 1, 0 or empty.", "Leave it out."),
+    "score-range": ("A column of scores holds something outside of 0 to 1.", "Leave it out."),
+    "score-nan": ("A column of scores holds something that is no finite number.", "Leave it out."),
     "implausible-age": ("The column holds ages below 0 or above 120.", "Check the source; the values are kept."),
     "missing-image-file": ("An image file that is named is not there.", "Deliver it beside the file that names it."),
     "image-outside-folder": (
@@ -105,31 +109,54 @@ def of_problem(problem: Problem) -> Finding:
         kind=Kind.SCHEMA,
         severity=Severity.WARNING if problem.severity == ERROR else Severity.INFO,
         code=problem.code,
-        message=message,
-        remedy=remedy or problem.remedy,
+        message=printable(message),
+        remedy=printable(remedy or problem.remedy),
         column=named(problem.column) if problem.column else None,
         row=problem.row,
         count=problem.count,
     )
 
 
-def of_arrival(arrival: Arrival, zone: str) -> list[Finding]:
-    """Everything odd about a file that was read."""
-    found = [of_problem(problem) for problem in (*arrival.errors, *arrival.warnings)]
+def of_arrival(arrival: Arrival, zone: str, *, least: int) -> list[Finding]:
+    """Everything odd about a file that was read.
+
+    Args:
+        least: Smallest number that a message may tell; see :func:`told_number`.
+    """
+    found = [_unit(of_problem(problem), arrival.n_rows) for problem in (*arrival.errors, *arrival.warnings)]
     if arrival.errors:
         return found
     if not arrival.n_rows:
         found.append(_warning(Kind.EMPTY, "no-rows", "There is a header but no study.", "See what the sender exports."))
         return found
-    return [*found, *_columns(arrival), *_times(arrival, zone), *_twice(arrival)]
+    return [*found, *_columns(arrival, least), *_times(arrival, zone, least), *_twice(arrival)]
+
+
+def _unit(finding: Finding, n_rows: int) -> Finding:
+    """Ages most of which nobody can have: they come in another unit."""
+    if finding.code != "implausible-age" or 2 * finding.count <= n_rows:
+        return finding
+    message = "Most values are no ages in years: the unit, or the sign, may have changed."
+    return replace(finding, kind=Kind.UNIT, severity=Severity.WARNING, message=message)
+
+
+def told_number(count: int, least: int) -> str:
+    """A number of studies or rows for messages, which leave the house: small ones are not told."""
+    return f"fewer than {least}" if 0 < count < least else f"{count:,}"
+
+
+def printable(text: str) -> str:
+    """Text without characters that nobody sees, and that a database may refuse, such as NUL."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(letter)[0] == "C" else letter for letter in text)
 
 
 def named(column: str) -> str:
     """A column's name, cut where it is too long to be one."""
+    column = printable(column)
     return column if len(column) <= LONGEST_NAME else f"{column[: LONGEST_NAME - 1]}…"
 
 
-def _columns(arrival: Arrival) -> Iterable[Finding]:
+def _columns(arrival: Arrival, least: int) -> Iterable[Finding]:
     for name in arrival.removed[:TOLD]:
         yield Finding(
             kind=Kind.SCHEMA, severity=Severity.WARNING, code="column-removed", column=named(name),
@@ -151,10 +178,10 @@ def _columns(arrival: Arrival) -> Iterable[Finding]:
             )  # fmt: skip
     for name, cells in arrival.odd.other_kind.items():
         if cells.count:
-            yield _retyped(name, cells, arrival.odd.present[name])
+            yield _retyped(name, cells, arrival.odd.present[name], least)
 
 
-def _retyped(name: str, cells: Tally, present: int) -> Finding:
+def _retyped(name: str, cells: Tally, present: int, least: int) -> Finding:
     most = 2 * cells.count > present
     return Finding(
         kind=Kind.SCHEMA,
@@ -164,13 +191,14 @@ def _retyped(name: str, cells: Tally, present: int) -> Finding:
         row=cells.row,
         count=cells.count,
         message=f"'{named(name)}' has another kind of values than in the reference, in "
-        f"{cells.count:,} of {present:,} studies that have one.",
+        f"{told_number(cells.count, least)} of {told_number(present, least)} studies that have one.",
         remedy="See what changed in the export; say under 'values' in the mapping what the odd values mean.",
     )
 
 
-def _times(arrival: Arrival, zone: str) -> Iterable[Finding]:
+def _times(arrival: Arrival, zone: str, least: int) -> Iterable[Finding]:
     odd = arrival.odd
+    naive, agreed, foreign = (told_number(tally.count, least) for tally in (odd.naive, odd.agreed, odd.foreign))
     if odd.future.count:
         yield _of_tally(
             odd.future, Kind.TIMES, Severity.WARNING, "future-time", "Studies lie in the future and stay out.",
@@ -186,8 +214,8 @@ def _times(arrival: Arrival, zone: str) -> Iterable[Finding]:
         fewest = min((t for t in (odd.naive, odd.foreign, odd.agreed) if t.count), key=lambda tally: tally.count)
         yield _of_tally(
             fewest, Kind.TIMES, Severity.WARNING, "zones-mixed",
-            f"Times come in several ways: {odd.naive.count:,} without a zone (read as {zone}), {odd.agreed.count:,} "
-            f"with its offset, {odd.foreign.count:,} with another.",
+            f"Times come in several ways: {naive} without a zone (read as {zone}), {agreed} with its offset, "
+            f"{foreign} with another.",
             "Write all times with their offset, such as 2026-11-22T14:05:00+01:00.",
         )  # fmt: skip
     elif odd.naive.count:

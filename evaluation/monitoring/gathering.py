@@ -23,6 +23,7 @@ from models_registry.cohorts.arrival import TIME
 from models_registry.services.versions import model_store
 
 Keys = npt.NDArray[np.uint64]
+Moment = np.datetime64
 Moments = npt.NDArray[np.datetime64]
 Chosen = npt.NDArray[np.bool_]
 RETYPED = "column-retyped"
@@ -112,7 +113,7 @@ def gather(
     counts = {
         "again": int((np.sum([place >= 0 for place in mine.rows], axis=0) > 1).sum()) if mine.rows else 0,
         "elsewhere": int((inside & seen).sum()),
-        "late": int(_never_came(found, late, rows, last).sum()),
+        "late": int(_never_came(found, late, rows, last, opens).sum()),
         "before": int((early & (found.times < first) & ~seen).sum()),
     }
     refused = _unmended(fresh)
@@ -128,20 +129,15 @@ def gather(
     )
 
 
-def _never_came(found: Places, among: Chosen, rows: Any, last: MonitorWindow | None) -> Chosen:
-    """Which of some studies came after the window before was collected, for the first time. What had come and is in
-    no window was in one that was refused or failed, as that one's own record says."""
-    if last is None or not among.any():
+def _never_came(found: Places, among: Chosen, rows: Any, last: MonitorWindow | None, opens: Moment) -> Chosen:
+    """Which of some studies were not there, or of a later time, when the window before was collected. What was, and is
+    in no window, was in one that was refused or failed: that one's own record says so."""
+    if last is None or last.collected_at is None or not among.any():
         return among
-    old = [d.received_at < last.collected_at for d in found.deliveries]
-    came = [place >= 0 for place, before in zip(found.rows, old, strict=True) if before]
-    among = among & ~np.any(came, axis=0) if came else among
-    if among.any():
-        since = found.times[among].min().item().replace(tzinfo=UTC)
-        known = {d.pk for d in found.deliveries}
-        older = rows.filter(received_at__lt=last.collected_at, last_at__gte=since).exclude(pk__in=known)
-        among = among & ~np.isin(found.keys, _places(last.monitor, older).keys)
-    return among
+    since = found.times[among].min().item().replace(tzinfo=UTC)
+    old = _places(last.monitor, rows.filter(received_at__lt=last.collected_at, last_at__gte=since))
+    there: Chosen = np.isin(found.keys, old.keys[old.times < opens])
+    return among & ~there
 
 
 def _retyped(mine: Places) -> set[str]:
@@ -219,7 +215,7 @@ def _path(delivery: Delivery) -> Path:
     return model_store().path(delivery.content_digest)
 
 
-def _naive(moment: datetime) -> np.datetime64:
+def _naive(moment: datetime) -> Moment:
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
 
 

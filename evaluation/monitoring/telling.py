@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.drift.records import Family, Look, Notice, NoticeKind, StreamShift
+from evaluation.engine.drift.shifts import CASE_MIX, MISSING
 from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.engine.drift.words import unit_words
 from evaluation.engine.records import ALL
@@ -80,10 +81,24 @@ def points_of(
             n=item.n if item.n >= rules.minimum_cell else None,
             reason=item.reason[:300],
             alarming=_key(item) in alarming,
-            detail=item.detail | {"title": titles.get(item.stream, item.stream)},
+            detail=item.detail | {"title": title_of(item.stream, titles)},
         )
         for item in shifts
     ]
+
+
+def title_of(stream: str, titles: Mapping[str, str]) -> str:
+    """A stream in a reader's words; two kinds of streams are in no list of a sketch.
+
+    Args:
+        titles: Stream -> title, of the streams that a sketch lists.
+    """
+    if stream == CASE_MIX:
+        return "mix of patients"
+    if stream.startswith(MISSING):
+        of = stream.removeprefix(MISSING)
+        return f"{titles.get(of, of)}, whether it is there"
+    return titles.get(stream, stream)
 
 
 def tell_judged(

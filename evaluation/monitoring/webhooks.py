@@ -26,7 +26,7 @@ from core.access import people_with
 from core.errors import AuscultError, TransientError
 from core.models import Role, Topic
 from core.notifications import Urgency, notify
-from evaluation.models import WebhookDelivery
+from evaluation.models import Webhook, WebhookDelivery
 from evaluation.monitoring.addresses import resolve
 from evaluation.monitoring.signing import ID, SIGNATURE, TIMESTAMP, house_secrets, sign, unseal
 
@@ -48,8 +48,17 @@ MOST_ANSWER = 2048
 GONE = 410
 
 
+LONGEST_REST = timedelta(minutes=5)
+"""A receiver that gives no answer at all rests: each attempt holds a worker for up to ``WHOLE`` seconds, and of all its
+messages one is tried at a time. Others wait without an attempt being counted."""
+
+
 class GivenUpError(AuscultError):
     """What no further attempt would mend."""
+
+
+class SilentError(TransientError):
+    """There was no answer, from a receiver that may be hanging."""
 
 
 def send_webhook(delivery_id: int) -> bool:
@@ -59,6 +68,10 @@ def send_webhook(delivery_id: int) -> bool:
         return False
     try:
         answer = _post(row)
+    except SilentError as error:
+        rest = min(LONGEST_REST, WAITS[min(row.attempts, len(WAITS)) - 1])
+        Webhook.objects.filter(pk=row.webhook_id).update(rests_until=timezone.now() + rest)
+        _put_back(row, error.message)
     except TransientError as error:
         _put_back(row, error.message)
     except AuscultError as error:
@@ -75,7 +88,8 @@ def resend_due() -> int:
 
     now = timezone.now()
     lost = Q(after__isnull=True, created_at__lte=now - LOST_AFTER) | Q(after__lte=now)
-    rows = WebhookDelivery.objects.filter(lost, status=Status.DUE, webhook__active=True)
+    awake = Q(webhook__rests_until=None) | Q(webhook__rests_until__lte=now)
+    rows = WebhookDelivery.objects.filter(lost, awake, status=Status.DUE, webhook__active=True)
     for row in list(rows.filter(attempts__gte=MOST_ATTEMPTS)[:AT_A_TIME]):
         # The worker of the last attempt died: it ends as dead, not as due for ever.
         _give_up(row, row.answer or "The last attempt was not finished.")
@@ -88,7 +102,8 @@ def resend_due() -> int:
 def _claim(pk: int) -> WebhookDelivery | None:
     now = timezone.now()
     due = WebhookDelivery.objects.filter(Q(after__isnull=True) | Q(after__lte=now), pk=pk, status=Status.DUE)
-    due = due.filter(attempts__lt=MOST_ATTEMPTS, webhook__active=True)
+    due = due.filter(Q(webhook__rests_until=None) | Q(webhook__rests_until__lte=now), webhook__active=True)
+    due = due.filter(attempts__lt=MOST_ATTEMPTS)
     claimed = due.order_by().update(after=now + CLAIM, attempts=F("attempts") + 1)
     return WebhookDelivery.objects.select_related("webhook__created_by").get(pk=pk) if claimed else None
 
@@ -111,7 +126,7 @@ def _give_up(row: WebhookDelivery, answer: str) -> None:
     """A dead letter: listed, told to whoever keeps webhooks, entered in the ledger. It can be sent again by hand."""
     if not _settle(row, status=Status.DEAD, after=None, answer=answer[:300]):
         return
-    webhook = row.webhook
+    webhook, tries = row.webhook, "1 attempt" if row.attempts == 1 else f"{row.attempts} attempts"
     ledger.record(
         actor="system",
         act="webhook.given_up",
@@ -122,7 +137,7 @@ def _give_up(row: WebhookDelivery, answer: str) -> None:
         to=[webhook.created_by, *people_with(Role.ADMINISTRATOR)],
         topic=Topic.MONITORS,
         title=f"Webhook {webhook.name} could not be told",
-        text=f"{row.event}: {row.attempts} attempts, the last answer: {answer} It can be sent again by hand.",
+        text=f"{row.event}: {tries}, the last answer: {answer} It can be sent again by hand.",
         href=reverse("webhook", args=[webhook.pk]),
         # One a day for each webhook: a receiver that is down for a week shall not fill the inbox.
         key=f"webhook:{webhook.pk}:dead:{timezone.now():%Y%m%d}",
@@ -162,11 +177,11 @@ def _exchange(parts: SplitResult, addresses: Sequence[str], *, body: bytes, head
     """Post to one of these very IP addresses under the name of the host; the status of the answer."""
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+    connection, late = http.client.HTTPConnection(host, port, timeout=TIMEOUT), threading.Event()
     try:
         connection.sock = _connect(addresses, port)
         # A receiver that sends one byte every nine seconds never runs into the timeout of a step.
-        guard = threading.Timer(WHOLE, _cut, args=(connection,))
+        guard = threading.Timer(WHOLE, _cut, args=(connection, late))
         guard.daemon = True
         guard.start()
         try:
@@ -180,11 +195,22 @@ def _exchange(parts: SplitResult, addresses: Sequence[str], *, body: bytes, head
         finally:
             guard.cancel()
     except (OSError, http.client.HTTPException) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        said = f"it took longer than {WHOLE:g} seconds" if late.is_set() else _why(error)
         remedy = "Check the network and the receiver."
-        raise TransientError(f"{host} could not be told: {said}.", remedy=remedy) from error
+        raise SilentError(f"{host} could not be told: {said}.", remedy=remedy) from error
     finally:
         connection.close()
+
+
+def _why(error: OSError | http.client.HTTPException) -> str:
+    """What went wrong between two machines, for people."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it closed the connection without an answer"
+    if isinstance(error, http.client.HTTPException):
+        return "its answer is not HTTP"
+    return error.strerror or type(error).__name__
 
 
 def _connect(addresses: Sequence[str], port: int) -> socket.socket:
@@ -205,7 +231,8 @@ def _shake_hands(connection: http.client.HTTPConnection, host: str) -> None:
     secure.do_handshake()
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
+def _cut(connection: http.client.HTTPConnection, late: threading.Event) -> None:
+    late.set()
     try:
         connection.sock.shutdown(socket.SHUT_RDWR)
     except OSError as error:

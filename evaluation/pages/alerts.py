@@ -187,7 +187,8 @@ def _about(request: HouseRequest, alert: Alert) -> dict[str, Any]:
         "streams": _streams(alert),
         "facts": _facts(alert),
         "causes": (window.causes or [])[:3] if window and window.alarm else [],
-        "escalates_at": due if due > timezone.now() else None,
+        # Information is not escalated.
+        "escalates_at": due if due > timezone.now() and alert.severity != Alert.Severity.INFO else None,
         "restarts": services.is_alarm(alert),
         "history": alert.events.select_related("by").order_by("-pk"),
         "sent": alert.deliveries.select_related("webhook").order_by("-pk")[:10],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.digests import sha256_file
-from core.errors import ConflictError
+from core.errors import CohortError, ConflictError
 from core.models import User
 from evaluation.access_deliveries import check_may_deliver
 from evaluation.models import Delivery, Monitor
@@ -35,7 +35,6 @@ def deliver_studies(*, monitor: Monitor, path: Path, name: str, by: User) -> Del
     Raises:
         DeniedError: ``by`` may not.
         ConflictError: the monitor has ended.
-        CohortError: an NDJSON file that cannot be read at all.
     """
     from evaluation.monitoring.deliveries import scratch, take
     from evaluation.monitoring.sources.base import Arrived
@@ -49,13 +48,16 @@ def deliver_studies(*, monitor: Monitor, path: Path, name: str, by: User) -> Del
     if known is not None:
         return Delivered(delivery=known, new=False)
     with scratch() as folder:
-        source = path
+        source, fault = path, None
         if path.name.lower().endswith(LINES):
-            source = folder / "lines.parquet"
-            with path.open("rb") as stream:
-                if not write_rows(ndjson_rows(stream, name=name), source):
-                    source = path  # nothing in it: the file itself says so best
+            lines = folder / "lines.parquet"
+            try:
+                with path.open("rb") as stream:
+                    some = write_rows(ndjson_rows(stream, name=name), lines)
+                source = lines if some else path  # with nothing in it the file itself says so best
+            except CohortError as error:
+                fault = error
         own = monitor.source_kind == Monitor.Source.API
         mapping = Mapping.from_dict(monitor.source.get("mapping") or {}) if own else Mapping()
-        arrived = Arrived(name=name, digest=digest, path=source, mapping=mapping)
+        arrived = Arrived(name=name, digest=digest, path=source, mapping=mapping, fault=fault)
         return Delivered(delivery=take(monitor, arrived, by=by), new=True)

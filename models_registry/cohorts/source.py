@@ -97,7 +97,7 @@ class CsvSource:
             self._dialect = sniff(path, mapping)
         except (OSError, EOFError, zlib.error) as error:
             raise CohortError(
-                f"The file cannot be decompressed ({error}).",
+                "The file cannot be decompressed: it is cut short, or some of it was changed.",
                 remedy="Copy or export it again.",
                 file=path.name,
             ) from error

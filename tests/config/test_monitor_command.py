@@ -45,7 +45,7 @@ def test_how_monitors_stand(monitor: Monitor, people: SimpleNamespace, auscult: 
                resolution="settled", closing="It went on.", closed_at=datetime(2026, 4, 1, tzinfo=UTC))  # fmt: skip
     ended = make_monitor(people, deployment=monitor.deployment, name="Old", status="ended", protocol=monitor.protocol)
     listed = auscult("monitor", "list")
-    assert listed.code == 0 and "window 3 judged, ALARM\t1 open alerts" in listed.output and "Old" not in listed.output
+    assert listed.code == 0 and "window 3 judged, ALARM\t1 open alert\n" in listed.output and "Old" not in listed.output
     assert [item["id"] for item in json.loads(auscult("monitor", "list", "--all", "--json").output)] == [
         monitor.pk, ended.pk,
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from evaluation.engine.drift.sketch import DriftSketch
 from evaluation.models import Alert, AuditRun, MonitorWindow, StreamPoint, Verdict
 from evaluation.monitoring.findings import Finding
 from evaluation.monitoring.judging import _shown
-from evaluation.monitoring.telling import findings_of, points_of, tell_judged
+from evaluation.monitoring.telling import findings_of, points_of, tell_judged, title_of
 from evaluation.services.alerts import raise_alert
 from tests.evaluation.monitor_scene import PROTOCOL, make_monitor, make_window, watch_protocol
 
@@ -129,3 +129,17 @@ def test_few_patients_are_counted_nowhere(window: MonitorWindow) -> None:
     assert (_shown(small, RULES).n, _shown(small, RULES).n_reference) == (0, 0)
     tell_judged(window, RULES, [small], [], look_of(small))
     assert Alert.objects.get().detail["streams"][0]["n"] is None
+
+
+@pytest.mark.parametrize(
+    ("stream", "title"),
+    [
+        ("case_mix", "mix of patients"),
+        ("missing.crp", "C-reactive protein, whether it is there"),
+        ("missing.x", "x, whether it is there"),
+        ("crp", "C-reactive protein"),
+        ("unlisted", "unlisted"),
+    ],
+)
+def test_streams_have_titles_for_readers(stream: str, title: str) -> None:
+    assert title_of(stream, {"crp": "C-reactive protein"}) == title

@@ -71,7 +71,7 @@ def test_a_file_that_is_being_written_waits(drop: Path, tmp_path: Path) -> None:
         brought("folder", {"path": str(drop), "settle_seconds": 3600}, tmp_path / "s1")
     assert waits.value.dispensable and waits.value.seconds == 3600
     marked = {"path": str(drop), "marks": True}
-    with pytest.raises(OnItsWayError):
+    with pytest.raises(OnItsWayError, match=r"without a mark \(\.done\)"):
         brought("folder", marked, tmp_path / "s2")
     put(drop, "now.csv.done", "")
     assert [item.name for item in brought("folder", marked, tmp_path / "s3")] == ["now.csv"]
@@ -239,6 +239,9 @@ def test_a_postgresql_table_is_read_in_every_type_of_time(tmp_path: Path, monkey
                 assert (rows[0]["dose"], rows[0]["crp"]) == (1.5, "[[0, 7.1]]")
             with pytest.raises(SourceError, match="cannot be read"):
                 brought("table", source | {"table": "r s.none"}, tmp_path / "none")
+            connection.execute("""UPDATE "r s"."text%" SET "t%t" = '03.03.2026'""")
+            with pytest.raises(SourceError, match="not written as ISO 8601"):
+                brought("table", source, tmp_path / "german")
 
 
 def test_a_column_that_is_not_there_is_told_and_finds_no_empty_window(
@@ -250,12 +253,44 @@ def test_a_column_that_is_not_there_is_told_and_finds_no_empty_window(
     assert told.value.column == "time_column"
 
 
+@pytest.mark.parametrize("time", [1772500000, "03.03.2026 10:00", "20260303"])
+def test_times_that_can_never_be_found_are_no_empty_window(
+    database: sqlite3.Connection, tmp_path: Path, time: int | str
+) -> None:
+    database.execute("CREATE TABLE old (sid TEXT, at)")
+    database.commit()
+    asked = {"url_env": "AUSCULT_SOURCE_PACS", "table": "old", "time_column": "at"}
+    assert brought("table", asked, tmp_path / "s1") == []  # nothing in it yet
+    database.executemany("INSERT INTO old VALUES ('s1', ?)", [(time,), (None,)])
+    database.commit()
+    with pytest.raises(SourceError, match="not written as ISO 8601") as told:
+        brought("table", asked, tmp_path / "s2")
+    assert told.value.column == "time_column"
+    database.execute("INSERT INTO old VALUES ('s2', '2020-01-01')")
+    database.commit()
+    assert brought("table", asked, tmp_path / "s3") == []  # one row of another kind is not the whole table
+    database.execute("INSERT INTO old VALUES (CAST(x'ff41' AS TEXT), '2026-03-03')")
+    database.commit()
+    assert pq.read_table(brought("table", asked, tmp_path / "s4")[0].path)["sid"].to_pylist() == ["\ufffdA"]
+
+
 def test_a_file_that_cannot_be_read_is_told(drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (drop / "a.csv").write_text("patient_id\np1\n")
+    for name in ("a.csv", "b.csv", "c.csv"):
+        put(drop, name, f"patient_id\n{name}\n")
+    fault: OSError = PermissionError(13, "Permission denied")
 
-    def denied(path: Path) -> str:
-        raise PermissionError(13, "Permission denied")
+    def refused(path: Path) -> str:
+        if path.name == "b.csv":
+            raise fault
+        return sha256_file(path)
 
-    monkeypatch.setattr("evaluation.monitoring.sources.folder.sha256_file", denied)
-    with pytest.raises(SourceError, match=r"cannot be read \(Permission denied\)"):
-        brought("folder", {"path": str(drop), "settle_seconds": 0}, tmp_path / "s")
+    monkeypatch.setattr("evaluation.monitoring.sources.folder.sha256_file", refused)
+    settings = {"path": str(drop), "settle_seconds": 0}
+    seen = SOURCES.get("folder").pull(job("folder", settings, tmp_path))
+    assert [next(seen).name, next(seen).name] == ["a.csv", "c.csv"], "what can be read is read"
+    with pytest.raises(OnItsWayError, match="A file in the drop folder may not be read by the workers") as waits:
+        next(seen)
+    assert waits.value.dispensable and "right to read" in waits.value.remedy
+    fault = OSError(5, "Input/output error")
+    with pytest.raises(SourceError, match=r"cannot be read \(Input/output error\)"):
+        brought("folder", settings, tmp_path / "s2")

@@ -117,6 +117,9 @@ def test_no_refusal_repeats_what_was_sent(
     for text, kind in ((SAID, "text/plain"), ("", "text/csv"), (f'["{SAID}"]', "application/x-ndjson")):
         answer = post(monitor, secret, text, kind)
         assert answer.status_code == 422 and "Rosalind" not in answer.content.decode()
+    broken = post(monitor, secret, lines(good) + f"\n{{{SAID}", "application/x-ndjson")
+    (told,) = broken.json()["delivery"]["findings"]
+    assert (told["code"], told["row"]) == ("unreadable-file", len(good) + 1) and "Rosalind" not in str(told)
     wrong = post(monitor, secret, good.to_csv(index=False), batch=f"{SAID}!".replace(" ", "%20"))
     assert wrong.status_code == 422 and "Rosalind" not in wrong.content.decode()
     assert "Rosalind" not in caplog.text

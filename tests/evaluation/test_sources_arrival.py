@@ -44,7 +44,7 @@ def written(path: Path, text: str) -> Path:
 
 
 def codes(arrival: Arrival) -> dict[str, int]:
-    return {finding.code: finding.count for finding in of_arrival(arrival, ZONE)}
+    return {finding.code: finding.count for finding in of_arrival(arrival, ZONE, least=11)}
 
 
 def test_columns_keep_the_kinds_of_the_reference(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_columns_keep_the_kinds_of_the_reference(tmp_path: Path) -> None:
     most = rows.replace(",61,", ",old,").replace(",44,", ",young,")
     assert codes(received(written(tmp_path / "b.csv", most), tmp_path / "b.parquet"))["column-retyped"] == 3
     short = "patient_id,study_id,study_time,sex\np1,s1,2026-11-20T10:00+01:00,F\n"
-    told = of_arrival(received(written(tmp_path / "c.csv", short), tmp_path / "c.parquet"), ZONE)
+    told = of_arrival(received(written(tmp_path / "c.csv", short), tmp_path / "c.parquet"), ZONE, least=11)
     assert [(f.code, f.column, f.kind) for f in told] == [
         ("column-removed", name, "schema") for name in ("label.effusion", "age", "ward")
     ]
@@ -143,10 +143,20 @@ def test_rows_of_the_same_study_count_once(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_refused_without_its_words(tmp_path: Path, row: str, code: str, column: str) -> None:
     good = "p0,s0,2026-11-20,F,60,7,0\n"
     arrival = received(written(tmp_path / "a.csv", HEADER + good + row), tmp_path / "a.parquet")
-    told = [f for f in of_arrival(arrival, ZONE) if f.code == code]
+    told = [f for f in of_arrival(arrival, ZONE, least=11) if f.code == code]
     assert arrival.errors and not (tmp_path / "a.parquet").exists()
     assert [(f.kind, f.severity, f.column, f.row) for f in told] == [("schema", "warning", column, 2)]
     assert all("Quincey" not in str(f.to_dict()) and "Tuesday" not in str(f.to_dict()) and f.remedy for f in told)
+
+
+@pytest.mark.parametrize("factor", [12, -1])
+def test_ages_in_another_unit_are_no_trifle(tmp_path: Path, factor: int) -> None:
+    rows = [f"p{i},s{i},2026-11-20,F,{(20 + 10 * i) * (factor if i else 1)},7,0\n" for i in range(4)]
+    arrival = received(written(tmp_path / "a.csv", HEADER + "".join(rows)), tmp_path / "a.parquet")
+    told = next(f for f in of_arrival(arrival, ZONE, least=11) if f.code == "implausible-age")
+    assert (told.kind, told.severity, told.count, told.column) == ("unit", "warning", 3, "age")
+    one = received(written(tmp_path / "b.csv", HEADER + rows[0] + rows[0].replace("20,7", "130,7")), tmp_path / "b")
+    assert [f.kind for f in of_arrival(one, ZONE, least=11) if f.code == "implausible-age"] == ["schema"]
 
 
 def test_a_header_alone_is_told(tmp_path: Path) -> None:
@@ -163,6 +173,6 @@ def test_typed_columns_of_another_kind_are_told(tmp_path: Path) -> None:
     )  # fmt: skip
     frame.to_parquet(tmp_path / "a.parquet")
     arrival = received(tmp_path / "a.parquet", tmp_path / "made.parquet")
-    told = {f.column: (f.code, f.count, f.row) for f in of_arrival(arrival, ZONE) if "retyped" in f.code}
+    told = {f.column: (f.code, f.count, f.row) for f in of_arrival(arrival, ZONE, least=11) if "retyped" in f.code}
     assert told == {"ward": ("column-retyped", 2, 1), "age": ("cells-retyped", 1, 1)}
     assert pq.read_table(tmp_path / "made.parquet").column("age").to_pylist() == [None, 61.0]

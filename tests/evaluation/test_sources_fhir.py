@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from core.errors import AuscultError
 from evaluation.monitoring.sources.base import OnItsWayError, SourceError
 from evaluation.monitoring.sources.bulk import BulkClient
+from evaluation.monitoring.sources.resources import Gathered, Wanted, rows, take, take_patient
 from tests.evaluation.bulk_server import BulkServer, bulk_server
 from tests.evaluation.source_scene import brought
 
@@ -100,6 +104,49 @@ def test_resources_become_rows(server: BulkServer, tmp_path: Path) -> None:
     assert {token for *_, token in server.asked} == {"Bearer geheim"}
     again = brought("fhir", SOURCE, tmp_path / "s2", columns=COLUMNS, known=frozenset({found[0].digest}))
     assert again == []
+
+
+ODD: tuple[Any, ...] = (None, 1, True, "", "x", [], {}, [None], ["x"], [[]], {"coding": 7}, {"coding": [7]}, 10**400,
+                        float("nan"), "9999-12-31T23:59:59-12:00", "0001-01-01", "Patient/",
+                        "2026-03-03T24:00:00Z")  # fmt: skip
+
+
+def places(body: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where every element of a resource is."""
+    for key, value in body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ():
+        yield (*way, key)
+        yield from places(value, (*way, key))
+
+
+@pytest.mark.parametrize("kind", ["Patient", "ImagingStudy", "DiagnosticReport", "Observation"])
+@pytest.mark.parametrize("anchor", ["ImagingStudy", "DiagnosticReport"])
+def test_no_element_of_another_kind_stops_an_export(server: BulkServer, kind: str, anchor: str) -> None:
+    """One element of one resource is replaced by something odd; the other studies stay as they are."""
+    asked = Wanted(anchor=anchor, labels={"effusion": (EFFUSION,)}, series={"crp": ((CRP,), "mg/L")}, history=48,
+                   zone="UTC")  # fmt: skip
+    bodies = {name: list(items) for name, items in server.resources.items()}
+    bodies["DiagnosticReport"][0] |= {"subject": {"reference": "Patient/1"}, "issued": "2026-03-03T10:00:00Z"}
+    bodies["Patient"][0] |= {
+        "extension": [{"url": "x/us-core-race", "extension": [{"url": "text", "valueString": "A"}]}]
+    }
+
+    def made() -> dict[str, Any]:
+        found = Gathered()
+        for body in (item for name in ("ImagingStudy", "DiagnosticReport", "Observation") for item in bodies[name]):
+            take(body, asked, found)
+        for body in bodies["Patient"]:
+            take_patient(body, found)
+        return {row["study_id"]: row for row in rows(asked, found)}
+
+    whole, first = made(), bodies[kind][0]
+    assert len(whole) == (2 if anchor == "ImagingStudy" else 1)
+    for way in [item for item in places(first) if item != ("id",)]:
+        for value in ODD:
+            bodies[kind][0] = copy.deepcopy(first)
+            reduce(getitem, way[:-1], bodies[kind][0])[way[-1]] = value
+            assert {key: row for key, row in made().items() if key == "b"} == {
+                k: r for k, r in whole.items() if k == "b"
+            }
 
 
 def test_an_export_under_way_is_gone_on_with(server: BulkServer, tmp_path: Path) -> None:

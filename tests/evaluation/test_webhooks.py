@@ -245,7 +245,63 @@ def test_a_receiver_that_never_ends_its_answer_is_cut_off(
         hold.set()
     row.refresh_from_db()
     assert (row.status, row.attempts) == (S.DUE, 1)
-    assert "could not be told" in row.answer
+    assert row.answer == "localhost could not be told: it took longer than 0.3 seconds."
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda handler: handler.wfile.write(b"\0\1 Quincey\r\n\r\n"), "its answer is not HTTP"),
+        (lambda handler: None, "it closed the connection without an answer"),
+        (lambda handler: handler.server.hold.wait(5), "it did not answer in time"),
+    ],
+)
+def test_what_a_receiver_does_wrong_is_put_into_words(
+    people: SimpleNamespace,
+    monitor: Monitor,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Any,
+    says: str,
+) -> None:
+    receiver.hold = threading.Event()
+    monkeypatch.setattr(Handler, "do_POST", answer)
+    monkeypatch.setattr(sending, "TIMEOUT", 0.2)
+    added(people, receiver.url)
+    row = raised(monitor)
+    try:
+        assert not send_webhook(row.pk)
+    finally:
+        receiver.hold.set()
+    row.refresh_from_db()
+    assert row.answer == f"127.0.0.1 could not be told: {says}."
+
+
+def test_a_receiver_that_does_not_answer_rests_and_its_other_messages_wait(
+    people: SimpleNamespace, monitor: Monitor, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt at it holds a worker: of many messages one is tried, and no other loses an attempt."""
+    hook, _ = added(people, receiver.url)
+    rows = [raised(monitor, key=f"drift:{number}") for number in (1, 2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Handler, "do_POST", lambda handler: None)
+        assert [send_webhook(row.pk) for row in rows] == [False, False]
+    for row, attempts in zip(rows, (1, 0), strict=True):
+        assert due_now(row).attempts == attempts
+    assert resend_due() == 0
+    Webhook.objects.filter(pk=hook.pk).update(rests_until=timezone.now())
+    assert [send_webhook(row.pk) for row in rows] == [True, True]
+
+
+def test_an_answer_that_is_no_success_holds_no_other_message_up(
+    people: SimpleNamespace, monitor: Monitor, receiver: Receiver
+) -> None:
+    added(people, receiver.url)
+    first, second = (raised(monitor, key=f"drift:{number}") for number in (1, 2))
+    receiver.status = 500
+    assert not send_webhook(first.pk)
+    receiver.status = 200
+    assert send_webhook(second.pk)
 
 
 def test_lost_messages_are_handed_over_again(

@@ -31,13 +31,20 @@ class OnItsWayError(Exception):
         seconds: When.
         progress: What the source needs then, such as the address of an export. Nothing secret.
         dispensable: Whether the window may be collected without them after some waiting.
+        remedy: What to do where they do not come.
     """
 
     def __init__(
-        self, told: str, *, seconds: int, progress: dict[str, Any] | None = None, dispensable: bool = False
+        self,
+        told: str,
+        *,
+        seconds: int,
+        progress: dict[str, Any] | None = None,
+        dispensable: bool = False,
+        remedy: str = "See what writes to it without an end, or use marks.",
     ) -> None:
         super().__init__(told)
-        self.told, self.seconds, self.dispensable = told, seconds, dispensable
+        self.told, self.seconds, self.dispensable, self.remedy = told, seconds, dispensable, remedy
         self.progress = progress or {}
 
 

@@ -63,7 +63,7 @@ class Folder:
         folder = Path(job.settings["path"])
         check_readable_from_pages(folder)
         mapping = Mapping.from_dict(job.settings["mapping"])
-        unsettled = 0
+        unsettled = closed = 0
         for path in _files(folder):
             try:
                 settled = _taken(path, job) or _settled(path, job.settings)
@@ -71,10 +71,15 @@ class Folder:
                 unsettled += not settled
                 if settled and not _taken(path, job):
                     yield from _new(path, mapping, job)
+            except PermissionError:
+                # What others may read is read; the rest is waited for, and at last told of.
+                closed += 1
             except OSError as error:
                 raise _unreadable(error) from error
         if unsettled:
             raise _on_its_way(unsettled, job.settings)
+        if closed:
+            raise _closed(closed, job.settings)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -95,6 +100,16 @@ def _on_its_way(files: int, settings: dict[str, Any]) -> OnItsWayError:
     what = f"{files:,} files in the drop folder are" if files > 1 else "A file in the drop folder is"
     why = f"without a mark ({MARK})" if settings["marks"] else "still being written"
     return OnItsWayError(f"{what} {why}.", seconds=max(5, settings["settle_seconds"]), dispensable=True)
+
+
+def _closed(files: int, settings: dict[str, Any]) -> OnItsWayError:
+    what = f"{files:,} files in the drop folder may" if files > 1 else "A file in the drop folder may"
+    return OnItsWayError(
+        f"{what} not be read by the workers.",
+        seconds=max(5, settings["settle_seconds"]),
+        dispensable=True,
+        remedy="Give the account of the workers the right to read it; it then counts for a later window, or is late.",
+    )
 
 
 def _unreadable(error: OSError) -> SourceError:
@@ -128,7 +143,7 @@ def _new(path: Path, mapping: Mapping, job: Job) -> Iterator[Arrived]:
 
 
 def _arrived(path: Path, digest: str, state: tuple[int, int], mapping: Mapping, job: Job) -> Arrived:
-    arrived = Arrived(name=_name(path), digest=digest, path=path, mapping=mapping, state=state)
+    arrived = Arrived(name=_name(path), digest=digest, path=_readable(path, digest, job), mapping=mapping, state=state)
     if not path.name.lower().endswith(LINES):
         return arrived
     source = job.scratch / f"{digest}.parquet"
@@ -141,6 +156,15 @@ def _arrived(path: Path, digest: str, state: tuple[int, int], mapping: Mapping, 
         raise _on_its_way(1, job.settings)
     # Of a file without a row, the file itself says best what is wrong with it.
     return replace(arrived, path=source, state=None) if some else arrived
+
+
+def _readable(path: Path, digest: str, job: Job) -> Path:
+    """The file under a name that every reader can open; what lies beside it is found all the same."""
+    if _name(path) == path.name:
+        return path
+    link = job.scratch / f"{digest}{path.suffix}"
+    link.symlink_to(path)
+    return link
 
 
 def _name(path: Path) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from evaluation.monitoring.sources.rows import json_object
 
 SEX = {"male": "M", "female": "F", "other": "O"}
 FINAL = frozenset({"final", "amended", "corrected", "appended"})
@@ -66,11 +67,8 @@ def resources(path: Path, found: Gathered) -> Iterator[dict[str, Any]]:
         for line in stream:
             if not line.strip():
                 continue
-            try:
-                body = json.loads(line)
-            except (ValueError, RecursionError):
-                body = None
-            if isinstance(body, dict) and isinstance(body.get("id"), str):
+            body = json_object(line)
+            if body is not None and isinstance(body.get("id"), str):
                 yield body
             else:
                 found.unreadable += 1
@@ -80,7 +78,7 @@ def take(body: dict[str, Any], wanted: Wanted, found: Gathered) -> None:
     """Keep what is needed of one resource. ImagingStudies come before reports, and both before observations."""
     kind = body.get("resourceType")
     if kind == "DiagnosticReport":
-        if body.get("status") in FINAL:
+        if str(body.get("status")) in FINAL:
             for study in _references(body.get("imagingStudy") or body.get("study")):
                 if study in found.studies:
                     found.reports.setdefault(study, []).append(body)
@@ -88,7 +86,7 @@ def take(body: dict[str, Any], wanted: Wanted, found: Gathered) -> None:
                 found.reports.setdefault(body["id"], []).append(body)
                 _study(body, "effectiveDateTime", wanted, found)
     elif kind == "ImagingStudy" and wanted.anchor == kind:
-        if body.get("status") not in UNDONE:
+        if str(body.get("status")) not in UNDONE:
             _study(body, "started", wanted, found)
     elif kind == "Observation":
         _observation(body, wanted, found)
@@ -142,18 +140,18 @@ def _study(body: dict[str, Any], time_of: str, wanted: Wanted, found: Gathered) 
 def _observation(body: dict[str, Any], wanted: Wanted, found: Gathered) -> None:
     patient = _reference(body.get("subject"))
     quantity = body.get("valueQuantity")
-    if patient not in found.points or not isinstance(quantity, dict) or body.get("status") not in FINAL:
+    if patient not in found.points or not isinstance(quantity, dict) or str(body.get("status")) not in FINAL:
         return
-    value, codes = quantity.get("value"), set(_codes([body.get("code")]))
+    value, codes = _number(quantity.get("value")), set(_codes([body.get("code")]))
     moment = _moment(body.get("effectiveDateTime") or body.get("effectiveInstant"), wanted.zone)
-    if moment is None or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if moment is None or value is None:
         return
     for name, (those, unit) in wanted.series.items():
         if codes & set(those):
-            if unit and unit not in {quantity.get("code"), quantity.get("unit")}:
+            if unit and unit not in (quantity.get("code"), quantity.get("unit")):
                 found.other_unit[name] = found.other_unit.get(name, 0) + 1
             else:
-                found.points[patient].setdefault(name, []).append((moment, float(value)))
+                found.points[patient].setdefault(name, []).append((moment, value))
 
 
 def _series(name: str, study: dict[str, Any], wanted: Wanted, found: Gathered) -> list[list[float]] | None:
@@ -180,8 +178,8 @@ def _reported(reports: list[dict[str, Any]], wanted: Wanted) -> dict[str, Any]:
 
 def _form(report: dict[str, Any]) -> str | None:
     """The plain text that comes with a report."""
-    for form in report.get("presentedForm") or []:
-        if isinstance(form, dict) and str(form.get("contentType", "")).startswith("text/plain") and form.get("data"):
+    for form in _dicts(report.get("presentedForm")):
+        if str(form.get("contentType", "")).startswith("text/plain") and form.get("data"):
             try:
                 return base64.b64decode(form["data"], validate=True).decode("utf-8")
             except (binascii.Error, UnicodeDecodeError, TypeError, ValueError):
@@ -190,28 +188,41 @@ def _form(report: dict[str, Any]) -> str | None:
 
 
 def _codes(concepts: Any) -> Iterable[str]:
-    for concept in concepts if isinstance(concepts, list) else []:
-        for coding in (concept.get("coding") or []) if isinstance(concept, dict) else []:
-            if isinstance(coding, dict):
-                yield f"{coding.get('system', '')}|{coding.get('code', '')}"
+    for concept in _dicts(concepts):
+        for coding in _dicts(concept.get("coding")):
+            yield f"{coding.get('system', '')}|{coding.get('code', '')}"
 
 
 def _modality(body: dict[str, Any]) -> str | None:
     """The first modality: a coding in R4, a concept in R5; of the series where the study has none."""
-    for item in [*(body.get("modality") or []), *(s.get("modality") for s in body.get("series") or [])]:
-        if isinstance(item, dict):
-            coding = item.get("coding", [item])
-            return str(coding[0].get("code")) if coding and coding[0].get("code") else None
+    series = [item.get("modality") for item in _dicts(body.get("series"))]
+    for item in [*_dicts(body.get("modality")), *_dicts(series)]:
+        coding = _dicts(item.get("coding", [item]))
+        return str(coding[0].get("code")) if coding and coding[0].get("code") else None
     return None
 
 
 def _race(body: dict[str, Any]) -> str | None:
-    for extension in body.get("extension") or []:
-        if isinstance(extension, dict) and str(extension.get("url", "")).endswith(RACE):
-            for part in extension.get("extension") or []:
-                if isinstance(part, dict) and part.get("url") == "text":
+    for extension in _dicts(body.get("extension")):
+        if str(extension.get("url", "")).endswith(RACE):
+            for part in _dicts(extension.get("extension")):
+                if part.get("url") == "text":
                     return str(part.get("valueString")) if part.get("valueString") else None
     return None
+
+
+def _dicts(items: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none where it is no list. A server's fault costs the element, not the export."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond what a float holds
+        return None
 
 
 def _reference(item: Any) -> str | None:

@@ -108,7 +108,7 @@ def ndjson_rows(stream: IO[bytes], *, name: str) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         number += 1
-        row = _object(line)
+        row = json_object(line)
         if row is None:
             raise CohortError(
                 "A line is no JSON object.", remedy="Send one object a line, in UTF-8.", file=name, row=number
@@ -118,7 +118,7 @@ def ndjson_rows(stream: IO[bytes], *, name: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def json_object(line: bytes) -> dict[str, Any] | None:
     """The object; None where it is none, or holds half of a surrogate pair, which is no character and no UTF-8."""
     try:
         row = json.loads(line)

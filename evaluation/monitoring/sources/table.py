@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
@@ -34,6 +35,7 @@ ZONED = 1184
 MARGIN = timedelta(days=1)
 SECONDS = 600
 FETCH = 5_000
+SQLITE_DAY, POSTGRES_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*", "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MARK = "\x1f"
 """Stands for a parameter while the percent signs of names are doubled."""
 
@@ -121,11 +123,16 @@ def _sqlite(url: str, job: Job, begins: datetime) -> Iterator[dict[str, Any]]:
     path = quote(unquote(urlsplit(url).path).removeprefix("/"))
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
             cursor = connection.execute(statement(job.settings, "?"), _days(job, begins))
             names = [item[0] for item in cursor.description]
             _check_column(names, job.settings["time_column"])
+            found = False
             while rows := cursor.fetchmany(FETCH):
+                found = True
                 yield from (dict(zip(names, row, strict=True)) for row in rows)
+            if not found:
+                _check_times(connection, job.settings, "GLOB", SQLITE_DAY)
     except sqlite3.Error as error:
         _unreadable(error)
 
@@ -150,6 +157,10 @@ def _postgresql(url: str, job: Job, begins: datetime) -> Iterator[dict[str, Any]
                 cursor.execute(text, bounds)
                 names = [item.name for item in cursor.description]
                 yield from (dict(zip(names, row, strict=True)) for row in cursor)
+                found = cursor.rownumber
+            # Bounds that are text mean that the column is.
+            if not found and isinstance(bounds[0], str):
+                _check_times(connection, job.settings, "~", POSTGRES_DAY)
         except psycopg.Error as error:
             _unreadable(error)
 
@@ -182,6 +193,21 @@ def _bounds(connection: Any, job: Job, begins: datetime) -> tuple[Any, Any]:
     zone = ZoneInfo(job.zone)
     low, high = ((moment.astimezone(zone)).replace(tzinfo=None) for moment in (begins, job.closes_at))
     return (low - MARGIN, high + MARGIN) if kind == 1082 else (low - timedelta(hours=1), high + timedelta(hours=1))
+
+
+def _check_times(connection: Any, settings: dict[str, Any], like: str, day: str) -> None:
+    """Whether any time begins with a day of ISO 8601: no other is ever found between two moments.
+
+    Raises:
+        SourceError: the column has times, and none does.
+    """
+    column, table = quoted(settings["time_column"], "time_column"), quoted_table(settings["table"])
+    asked = (f"{column} {like} '{day}'", f"{column} IS NOT NULL")
+    # Names are quoted as identifiers above, and the pattern is ours.
+    iso, some = (connection.execute(f"SELECT 1 FROM {table} WHERE {a} LIMIT 1").fetchone() for a in asked)  # noqa: S608
+    if some and not iso:
+        raise wrong("time_column", "Its times are not written as ISO 8601, so no study of any window can be found",
+                    "Give a view in which it is a timestamp, or text such as 2026-11-22T14:05.")  # fmt: skip
 
 
 def _unreadable(error: Exception) -> NoReturn:
