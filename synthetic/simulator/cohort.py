@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.digests import sha256_json
-from core.errors import EnvironmentProblemError
-from synthetic.simulator.deterioration import Deterioration, draw_deterioration
 from synthetic.simulator.images import render, to_png
-from synthetic.simulator.patients import Bools, Studies, draw_studies, recorded_labels
-from synthetic.simulator.rare import RareTruth, draw_rare
+from synthetic.simulator.names import FINDINGS, SERIES
+from synthetic.simulator.records import write_records
 from synthetic.simulator.series import ANALYTES, measure
-from synthetic.simulator.settings import FINDINGS, RARE_DISEASES, SERIES, SimulatorSettings
+from synthetic.simulator.settings import SimulatorSettings
+from synthetic.simulator.story import Story, draw_story
 from synthetic.simulator.texts import write_indications, write_references
+from synthetic.simulator.writing import appearing
 
 SIMULATOR_VERSION = "1"
 """Raised whenever equal settings would give another cohort."""
@@ -35,10 +35,11 @@ def simulate_cohort(settings: SimulatorSettings, destination: Path, *, progress:
 
     Columns: patient_id, study_id, study_time, sex, age, view, group, site, scanner, ``label.<label>`` for every
     label of ``settings.tasks``, image (grey PNG), text.indication (what a model may read), text.reference (an
-    expert's report of the findings, for comparison only) and ``series.<analyte>``. Labels are the truth, less what
-    ``settings.underdiagnosis`` takes away; all other columns are the same with and without it. Equal settings give
-    equal bytes with equal versions of numpy, Pillow and pyarrow. The file's metadata say that it is simulated, with
-    which settings.
+    expert's report of the findings, for comparison only) and ``series.<analyte>``; with ``settings.records`` also
+    those of a health record. Labels are the truth, less what ``settings.underdiagnosis`` takes away; all other columns
+    are the same with and without it. Equal settings give equal bytes with equal versions of numpy, Pillow and pyarrow.
+    The file's metadata say that it is simulated, with which settings, and how much of each defect was planted. What is
+    really there is in :func:`synthetic.simulator.truth.truth_of`.
 
     Args:
         destination: The file to write. It appears only when it is complete.
@@ -52,31 +53,19 @@ def simulate_cohort(settings: SimulatorSettings, destination: Path, *, progress:
     """
     tell = progress or (lambda share, message: None)
     tell(0.0, "Drawing patients")
-    story = _draw(settings)
+    story = draw_story(settings)
     studies, pictures = story.studies, story.streams["pictures"]
-    table = _table_without_images(story, settings)
-    absent = pictures.random(len(studies)) < settings.missing.get("image", 0.0)
-    rare = story.rare.shown if story.rare else None
-    partial = destination.with_name(destination.name + ".partial")
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(partial, table.schema.append(pa.field("image", pa.binary()))) as writer:
-            for start in range(0, len(studies), BLOCK):
-                rows = np.arange(start, min(start + BLOCK, len(studies)))
-                block = render(studies, rows, settings.image_size, pictures, rare=rare)
-                images = [None if absent[row] else to_png(block[row - start]) for row in rows]
-                part = table.slice(start, len(rows)).append_column("image", pa.array(images, pa.binary()))
-                writer.write_table(part)
-                tell((start + len(rows)) / len(studies), f"{start + len(rows)} of {len(studies)} studies")
-        partial.replace(destination)
-    except OSError as error:
-        raise EnvironmentProblemError(
-            f"The simulated cohort cannot be written: {error.strerror or error}.",
-            remedy="Check that the folder exists, may be written to and has space left.",
-            file=str(destination),
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    table = _table_without_images(story)
+    absent = (pictures.random(len(studies)) < settings.missing.get("image", 0.0)) | story.lost["image"]
+    schema = table.schema.append(pa.field("image", pa.binary()))
+    with appearing(destination, what="The simulated cohort") as partial, pq.ParquetWriter(partial, schema) as writer:
+        for start in range(0, len(studies), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(studies)))
+            block = _pictures(story, rows)
+            images = [None if absent[row] else to_png(block[row - start]) for row in rows]
+            part = table.slice(start, len(rows)).append_column("image", pa.array(images, pa.binary()))
+            writer.write_table(part)
+            tell((start + len(rows)) / len(studies), f"{start + len(rows)} of {len(studies)} studies")
     return destination
 
 
@@ -85,85 +74,70 @@ def generator_digest(settings: SimulatorSettings) -> str:
     return sha256_json({"generator": "simulator", "version": SIMULATOR_VERSION, "settings": settings.to_dict()})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Story:
-    """All that is decided before anything is measured, and the streams that the rest is drawn from."""
-
-    studies: Studies
-    deterioration: Deterioration | None
-    rare: RareTruth | None
-    truth: dict[str, Bools]
-    labels: dict[str, Bools]
-    streams: dict[str, np.random.Generator]
-
-
-def _draw(settings: SimulatorSettings) -> _Story:
-    """Draw the truth. Each part has a stream of its own: a further task changes no draw of the others."""
-    names = ("truth", "defect", "words", "labs", "pictures", "deterioration", "rare", "further defect")
-    seeds = np.random.SeedSequence(settings.seed).spawn(len(names))
-    streams = {name: np.random.default_rng(seed) for name, seed in zip(names, seeds, strict=True)}
-    studies = draw_studies(settings, streams["truth"])
-    findings = {name: studies.present[:, column] for column, name in enumerate(FINDINGS)}
-    further: dict[str, Bools] = {}
-    deterioration = rare = None
-    if "deterioration" in settings.tasks:
-        deterioration = draw_deterioration(studies, settings, streams["deterioration"])
-        further["deterioration"] = deterioration.present
-    if "rare" in settings.tasks:
-        rare = draw_rare(studies, settings, streams["rare"])
-        further |= {name: rare.present[:, column] for column, name in enumerate(RARE_DISEASES)}
-    truth = findings | further if "findings" in settings.tasks else further
-    recorded = recorded_labels(studies, findings, settings, streams["defect"])
-    recorded |= recorded_labels(studies, further, settings, streams["further defect"])
-    return _Story(
-        studies=studies,
-        deterioration=deterioration,
-        rare=rare,
-        truth=truth,
-        labels={name: recorded[name] for name in truth},
-        streams=streams,
+def _pictures(story: Story, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    settings = story.settings
+    return render(
+        story.studies,
+        rows,
+        settings.image_size,
+        story.streams["pictures"],
+        rare=story.rare.shown if story.rare else None,
+        noise=settings.drift.noise if settings.drift else 1.0,
+        fine=settings.fine_pictures,
     )
 
 
-def _table_without_images(story: _Story, settings: SimulatorSettings) -> pa.Table:
-    studies, words = story.studies, story.streams["words"]
-    indications = write_indications(studies, words)
+def _table_without_images(story: Story) -> pa.Table:
+    settings, studies, words = story.settings, story.studies, story.streams["words"]
+    indications = write_indications(studies, words, hints=settings.hints)
+    texts = indications.texts
     if story.rare:
-        indications = [f"{text} {note}".rstrip() for text, note in zip(indications, story.rare.notes, strict=True)]
+        texts = [f"{text} {note}".rstrip() for text, note in zip(texts, story.rare.notes, strict=True)]
     unsaid = words.random(len(studies)) < settings.missing.get("text.indication", 0.0)
-    patients = [f"S{settings.seed}-P{index:06d}" for index in studies.patient.tolist()]
-    visits = zip(patients, studies.visit.tolist(), strict=True)
+    unsaid |= story.lost["text.indication"]
     columns: dict[str, pa.Array] = {
-        "patient_id": pa.array(patients),
-        "study_id": pa.array([f"{patient}-{visit + 1}" for patient, visit in visits]),
+        "patient_id": pa.array(story.patient_ids),
+        "study_id": pa.array(story.study_ids),
         "study_time": pa.array(studies.time.astype("datetime64[s]")),
     }
     for name in ("sex", "age", "view", "group", "site", "scanner"):
-        column = getattr(studies, name)
-        columns[name] = pa.array(column.tolist())
+        columns[name] = pa.array(getattr(studies, name).tolist())
+    if settings.records:
+        held = write_records(studies, indications.histories, story.streams["records"])
+        columns |= {name: pa.array(values) for name, values in held.items()}
     for name, present in story.labels.items():
         columns[f"label.{name}"] = pa.array(present.astype(np.int8))
     columns["text.indication"] = pa.array(
-        [None if absent else text for absent, text in zip(unsaid, indications, strict=True)], pa.string()
+        [None if absent else text for absent, text in zip(unsaid, texts, strict=True)], pa.string()
     )
-    columns["text.reference"] = pa.array(write_references(studies))
+    said = story.statements
+    columns["text.reference"] = pa.array(
+        write_references(said.stated, sizes_told=settings.sizes_told, compared=said.compared)
+    )
     for name in SERIES:
-        columns[f"series.{name}"] = measure(
-            studies,
-            name,
-            settings.missing.get(f"series.{name}", 0.0),
-            story.streams["labs"],
-            level=story.rare.level(name) if story.rare else None,
-            turn=story.deterioration.turn(name) if story.deterioration else None,
-        )
-    table = pa.table(columns)
-    return table.replace_schema_metadata(_metadata(settings, story))
+        columns[f"series.{name}"] = _readings(story, name)
+    return pa.table(columns).replace_schema_metadata(_metadata(settings, story))
 
 
-def _metadata(settings: SimulatorSettings, story: _Story) -> dict[str, str]:
-    """What the file says about itself. Counts of the planted defect, not the rows it touched."""
+def _readings(story: Story, name: str) -> pa.Array:
+    settings = story.settings
+    return measure(
+        story.studies,
+        name,
+        settings.missing.get(f"series.{name}", 0.0),
+        story.streams["labs"],
+        level=story.rare.level(name) if story.rare else None,
+        turn=story.deterioration.turn(name) if story.deterioration else None,
+        lost=story.lost[f"series.{name}"] if settings.drift else None,
+        unit=settings.drift.units.get(name, "") if settings.drift else "",
+        hints=settings.hints,
+    )
+
+
+def _metadata(settings: SimulatorSettings, story: Story) -> dict[str, str]:
+    """What the file says about itself. Counts of the planted defects, not the rows they touched."""
     erased = {name: int((story.truth[name] & ~recorded).sum()) for name, recorded in story.labels.items()}
-    return {
+    told = {
         "auscult.simulated": "true",
         "auscult.source": f"Auscult patient simulator, version {SIMULATOR_VERSION}: no real patient is in it",
         "auscult.simulator_version": SIMULATOR_VERSION,
@@ -171,3 +145,12 @@ def _metadata(settings: SimulatorSettings, story: _Story) -> dict[str, str]:
         "auscult.labels_erased": json.dumps(erased),
         "auscult.units": json.dumps({f"series.{name}": item.unit for name, item in ANALYTES.items()}),
     }
+    studies = story.studies
+    if settings.hallucination:
+        told["auscult.false_statements"] = json.dumps(story.statements.counts())
+    if settings.faintness:
+        fainter = (studies.seen < studies.shown).sum(axis=0).tolist()
+        told["auscult.findings_fainter"] = json.dumps(dict(zip(FINDINGS, fainter, strict=True)))
+    if settings.drift:
+        told["auscult.studies_changed"] = str(int(studies.changed.sum()))
+    return told

@@ -12,15 +12,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from synthetic.simulator.fine_pictures import DRAWN, LINE_WIDTH, averaged, fine_texture, rib_edges, vessels
+from synthetic.simulator.names import FINDINGS
 from synthetic.simulator.patients import Studies
 from synthetic.simulator.rare_pictures import rare_signs
-from synthetic.simulator.settings import FINDINGS
 
 Block = npt.NDArray[np.floating]
 
 EFFUSION, PNEUMOTHORAX, CONSOLIDATION, CARDIOMEGALY = range(len(FINDINGS))
 LUNG_X, LUNG_Y, LUNG_WIDTH, LUNG_HEIGHT = 0.44, -0.08, 0.36, 0.74
 ZONE_Y = np.array([-0.42, -0.06, 0.28], dtype=np.float32)
+FINE_BLOCK = 128
+"""Fine pictures that are drawn at a time: bounds the memory."""
+
 SCANNER_LOOK = {
     "Aquila DR": (1.0, 1.00, 0.020),
     "Borealis CR": (0.94, 1.10, 0.030),
@@ -36,24 +40,56 @@ def render(
     rng: np.random.Generator,
     *,
     rare: npt.NDArray[np.float64] | None = None,
+    noise: float = 1.0,
+    fine: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Grey pictures uint8 [len(rows), size, size] of the studies in ``rows``.
 
     Args:
         rare: [n, 5] severity of the rare diseases that the pictures show, for all studies of the cohort.
+        noise: Factor on the scanners' noise for changed studies.
+        fine: Draw the detail that a large picture has room for. Equal random numbers then give the same patients at
+            every size.
     """
-    shown = np.clip(studies.shown[rows], 0, 2.2).astype(np.float32)[:, :, None, None]
-    right = studies.right[rows]
+    signs = None if rare is None else rare[rows].astype(np.float32)
+    grains = np.where(studies.changed[rows], np.float32(noise), np.float32(1))[:, None, None]
+    scanners = studies.scanner[rows]
+    if not fine:
+        return _expose(_draw(studies, rows, size, rng, signs), scanners, grains, rng, rng)
+    of_detector = rng.spawn(1)[0]
+    drawn = [np.empty((0, size, size), dtype=np.uint8)]
+    for start in range(0, len(rows), FINE_BLOCK):
+        part = slice(start, start + FINE_BLOCK)
+        picture = _draw(studies, rows[part], DRAWN, rng, None if signs is None else signs[part], fine=True)
+        drawn.append(_expose(averaged(picture, size), scanners[part], grains[part], rng, of_detector))
+    return np.concatenate(drawn)
+
+
+def _draw(
+    studies: Studies,
+    rows: npt.NDArray[np.int64],
+    size: int,
+    rng: np.random.Generator,
+    rare: npt.NDArray[np.float32] | None,
+    *,
+    fine: bool = False,
+) -> Block:
+    """Pictures [len(rows), size, size] before a scanner has taken them."""
+    shown = np.clip(studies.seen[rows], 0, 2.2).astype(np.float32)[:, :, None, None]
+    right, both = studies.right[rows], studies.both[rows]
     x, y = _grid(len(rows), size, rng)
-    texture = _texture(len(rows), size, rng)
+    texture = fine_texture(len(rows), rng) if fine else _texture(len(rows), size, rng)
     picture = _thorax(x, y)
     lungs = np.zeros_like(picture)
     for side in (-1, 1):
         # The patient's right lung is on the left of the picture.
-        here = (right == (side == -1)).astype(np.float32)[:, :, None, None]
+        here = (both | (right == (side == -1))).astype(np.float32)[:, :, None, None]
         lung = _Lung(x, y, side)
         air = lung.air(texture)
-        air = lung.with_pneumothorax(air, shown[:, PNEUMOTHORAX] * here[:, PNEUMOTHORAX])
+        if fine:
+            turns = rng.normal(0, (0.35, 0.25), size=(len(rows), 2)).astype(np.float32)
+            air += vessels(x, y, side, turns) + rib_edges(lung.lateral, y)
+        air = lung.with_pneumothorax(air, shown[:, PNEUMOTHORAX] * here[:, PNEUMOTHORAX], LINE_WIDTH if fine else 0.04)
         zone = ZONE_Y[studies.zone[rows]][:, None, None]
         air += lung.consolidation(texture, shown[:, CONSOLIDATION] * here[:, CONSOLIDATION], zone)
         picture = picture * (1 - lung.field) + air * lung.field
@@ -63,9 +99,9 @@ def render(
     heart = _heart(x, y, shown[:, CARDIOMEGALY])
     picture = picture * (1 - heart) + 0.78 * heart
     if rare is not None:
-        picture += rare_signs(x, y, rare[rows].astype(np.float32), lungs * (1 - heart))
+        picture += rare_signs(x, y, rare, lungs * (1 - heart))
     picture += 0.05 * (studies.view[rows] == "AP").astype(np.float32)[:, None, None] * _scapulae(x, y)
-    return _expose(picture, studies.scanner[rows], rng)
+    return picture
 
 
 def to_png(picture: npt.NDArray[np.uint8]) -> bytes:
@@ -93,12 +129,12 @@ class _Lung:
         result: Block = 0.27 + vessels + ribs
         return result
 
-    def with_pneumothorax(self, air: Block, severity: Block) -> Block:
+    def with_pneumothorax(self, air: Block, severity: Block, line_width: float) -> Block:
         """Beyond the pleural line, most at the apex: darker, and without vessels."""
         reach = 1 - 0.50 * severity * (0.35 + 0.65 * _soft((-0.05 - self.y) / 0.15))
         seen = np.minimum(severity * 5, 1)
         beyond = _soft((self.radius - reach) / 0.02) * seen
-        line: Block = 0.22 * np.exp(-(((self.radius - reach) / 0.04) ** 2)) * seen
+        line: Block = 0.22 * np.exp(-(((self.radius - reach) / line_width) ** 2)) * seen
         result: Block = air * (1 - beyond) + 0.14 * beyond + line
         return result
 
@@ -159,13 +195,19 @@ def _scapulae(x: Block, y: Block) -> Block:
     return result
 
 
-def _expose(picture: Block, scanners: npt.NDArray[np.str_], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def _expose(
+    picture: Block,
+    scanners: npt.NDArray[np.str_],
+    grains: Block,
+    rng: np.random.Generator,
+    of_detector: np.random.Generator,
+) -> npt.NDArray[np.uint8]:
     """Gain, gamma and noise of each study's scanner, then 8 bits."""
     look = np.array([SCANNER_LOOK[name] for name in scanners.tolist()], dtype=np.float32)
     gain, gamma, noise = (look[:, column, None, None] for column in range(3))
     exposure = gain * np.exp(rng.normal(0, 0.04, size=(len(picture), 1, 1))).astype(np.float32)
     exposed = np.clip(picture * exposure, 1e-4, 1) ** gamma
-    exposed += noise * rng.standard_normal(picture.shape, dtype=np.float32)
+    exposed += noise * grains * of_detector.standard_normal(picture.shape, dtype=np.float32)
     result: npt.NDArray[np.uint8] = np.rint(255 * np.clip(exposed, 0, 1)).astype(np.uint8)
     return result
 

@@ -20,13 +20,13 @@ def chances(score: Floats, prevalence: float, weights: Floats | None = None) -> 
     low, high = -40.0, 40.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if np.average(_sigmoid(centred + middle), weights=share) < prevalence:
+        if np.average(sigmoid(centred + middle), weights=share) < prevalence:
             low = middle
         else:
             high = middle
-    return _sigmoid(centred + (low + high) / 2)
+    return sigmoid(centred + (low + high) / 2)
 
 
-def _sigmoid(value: Floats) -> Floats:
+def sigmoid(value: Floats) -> Floats:
     result: Floats = 1 / (1 + np.exp(-np.clip(value, -500, 500)))
     return result

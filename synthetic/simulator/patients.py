@@ -9,13 +9,15 @@ difference between groups an audit measures, beyond chance, was planted afterwar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.simulator.settings import FINDINGS, GROUP_VALUES, SimulatorSettings
+from synthetic.simulator.names import FINDINGS, GROUP_VALUES, SIDED, ZONES
+from synthetic.simulator.planting import Drift
+from synthetic.simulator.settings import SimulatorSettings
 
 CORRELATION = np.array(
     [
@@ -31,7 +33,8 @@ PATIENT_SHARE = 0.3
 """Of the variance of the severity that pictures show: what all pictures of a patient share."""
 
 FIRST_DAY = np.datetime64("2021-01-01", "s")
-ZONES = ("upper", "mid", "lower")
+SIZE_CUTS = (0.75, 1.25)
+"""Severities from which a finding is moderate and large."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -45,9 +48,12 @@ class Studies:
     Attributes:
         patient: Index of the patient; ``visit``: 0 for the first study.
         present: [n, 4].
-        shown: [n, 4] severity that the picture shows: about 0 where absent, about 1 where present.
-        right: [n, 4] which side (patient's right); zone: [n] index into ZONES, for the consolidation.
+        shown: [n, 4] severity: about 0 where absent, about 1 where present.
+        seen: [n, 4] the severity that the picture shows: ``shown`` but where findings were made fainter.
+        right: [n, 4] which side (patient's right); ``both``: [n, 4] on either; zone: [n] index into ZONES, for the
+            consolidation.
         known_before: [n, 4] present in the patient's previous study.
+        changed: [n] taken after the drift came.
     """
 
     patient: Ints
@@ -61,9 +67,12 @@ class Studies:
     scanner: npt.NDArray[np.str_]
     present: Bools
     shown: Floats
+    seen: Floats
     right: Bools
+    both: Bools
     zone: Ints
     known_before: Bools
+    changed: Bools
 
     def __len__(self) -> int:
         return len(self.patient)
@@ -73,25 +82,32 @@ class Studies:
         column: npt.NDArray[np.str_] = getattr(self, name)
         return column
 
+    def sizes(self) -> Ints:
+        """[n, 4] index into SIZES, for where a finding is present."""
+        cut: Ints = np.searchsorted(SIZE_CUTS, self.shown)
+        return cut
+
 
 def draw_studies(settings: SimulatorSettings, rng: np.random.Generator) -> Studies:
-    """Draw every study of the cohort. Patients first, then their visits in step."""
+    """Draw every study of the cohort. Patients first, then their visits in step.
+
+    What was added to the simulator later draws from streams of its own, so that it moves nothing else.
+    """
+    later, drifting = rng.spawn(2)
     count, visits = settings.patients, settings.studies_max
     n_studies = rng.integers(settings.studies_min, settings.studies_max + 1, size=count)
     keep = np.arange(visits)[None, :] < n_studies[:, None]
 
     liability = _chain(rng, count, visits, settings.persistence)
-    cut = np.array([NormalDist().inv_cdf(1 - settings.prevalence[name]) for name in FINDINGS])
-    present = liability > cut
     shared = rng.standard_normal((count, 1, len(FINDINGS)))
     own = rng.standard_normal((count, visits, len(FINDINGS)))
     spread = settings.difficulty * (np.sqrt(PATIENT_SHARE) * shared + np.sqrt(1 - PATIENT_SHARE) * own)
-    before = np.concatenate([np.zeros_like(present[:, :1]), present[:, :-1]], axis=1)
 
     age, time = _ages_and_times(rng, count, visits)
+    changed = _changed(settings.drift, time, drifting)
+    present = liability > _cuts(settings, changed)
+    before = np.concatenate([np.zeros_like(present[:, :1]), present[:, :-1]], axis=1)
     patient = np.repeat(np.arange(count), visits).reshape(count, visits)
-    names = np.array(sorted(settings.scanners))
-    shares = np.array([settings.scanners[name] for name in names])
     sex = rng.permutation(np.resize(np.array(GROUP_VALUES["sex"]), count))
     group = rng.choice(np.array(GROUP_VALUES["group"]), size=count, p=[0.5, 0.3, 0.2])
     site = rng.choice(np.array(GROUP_VALUES["site"]), size=count)
@@ -99,7 +115,11 @@ def draw_studies(settings: SimulatorSettings, rng: np.random.Generator) -> Studi
     # A finding keeps its side and zone while it persists: they are drawn once per patient.
     right = rng.random((count, len(FINDINGS))) < 0.5
     zone = rng.integers(0, len(ZONES), size=count)
-    return Studies(
+    scanner = _scanners(rng, settings.scanners, (count, visits))
+    both = later.random((count, len(FINDINGS))) < settings.bilateral * np.isin(FINDINGS, SIDED)
+    if settings.drift and settings.drift.scanners:
+        scanner = np.where(changed, _scanners(drifting, settings.drift.scanners, (count, visits)), scanner)
+    studies = Studies(
         patient=patient[keep],
         visit=np.broadcast_to(np.arange(visits), (count, visits))[keep],
         time=time[keep],
@@ -108,13 +128,55 @@ def draw_studies(settings: SimulatorSettings, rng: np.random.Generator) -> Studi
         group=group[patient[keep]],
         site=site[patient[keep]],
         view=view[keep],
-        scanner=rng.choice(names, size=(count, visits), p=shares / shares.sum())[keep],
+        scanner=scanner[keep],
         present=present[keep],
         shown=(present + spread)[keep],
+        seen=(present + spread)[keep],
         right=right[patient[keep]],
+        both=both[patient[keep]],
         zone=zone[patient[keep]],
         known_before=before[keep],
+        changed=changed[keep],
     )
+    return _faded(studies, settings)
+
+
+def _cuts(settings: SimulatorSettings, changed: Bools) -> Floats:
+    """The liability [patients, visits, 4] over which a finding is present."""
+
+    def cuts(shares: dict[str, float]) -> Floats:
+        return np.array([NormalDist().inv_cdf(1 - shares[name]) for name in FINDINGS])
+
+    usual = cuts(settings.prevalence)
+    later = cuts(settings.prevalence | settings.drift.prevalence) if settings.drift else usual
+    found: Floats = np.where(changed[:, :, None], later, usual)
+    return found
+
+
+def _changed(drift: Drift | None, time: npt.NDArray[np.datetime64], rng: np.random.Generator) -> Bools:
+    """Which studies [patients, visits] were taken after the drift came."""
+    if drift is None:
+        return np.zeros(time.shape, dtype=np.bool_)
+    came = drift.day + drift.over_days * rng.random(time.shape)
+    found: Bools = (time - FIRST_DAY) / np.timedelta64(1, "D") >= came
+    return found
+
+
+def _scanners(rng: np.random.Generator, shares: dict[str, float], shape: tuple[int, int]) -> npt.NDArray[np.str_]:
+    names = np.array(sorted(shares))
+    chances = np.array([shares[name] for name in names])
+    drawn: npt.NDArray[np.str_] = rng.choice(names, size=shape, p=chances / chances.sum())
+    return drawn
+
+
+def _faded(studies: Studies, settings: SimulatorSettings) -> Studies:
+    """The studies with findings of one group made harder to see, where that was asked for."""
+    planted = settings.faintness
+    if planted is None:
+        return studies
+    members = studies.attribute(planted.attribute) == planted.value
+    concerned = members[:, None] & studies.present & np.isin(FINDINGS, planted.findings)
+    return replace(studies, seen=studies.shown - planted.share * concerned)
 
 
 def _chain(rng: np.random.Generator, count: int, visits: int, persistence: float) -> Floats:

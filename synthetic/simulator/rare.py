@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synthetic.simulator.logistic import chances
+from synthetic.simulator.names import RARE_DISEASES
 from synthetic.simulator.patients import PATIENT_SHARE, Bools, Floats, Studies
-from synthetic.simulator.settings import RARE_DISEASES, SimulatorSettings
+from synthetic.simulator.settings import SimulatorSettings
 
 SAID_BY_CHANCE, SAID_IN_DISEASE = 0.05, 0.40
 """How often a phrase is in the indication of a patient without and with the disease that it belongs to."""

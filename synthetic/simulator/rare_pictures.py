@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.simulator.settings import RARE_DISEASES
+from synthetic.simulator.names import RARE_DISEASES
 
 Block = npt.NDArray[np.floating]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from synthetic.simulator.patients import Floats, Studies
+from synthetic.simulator.names import UNITS
+from synthetic.simulator.patients import Bools, Floats, Studies
 
 WINDOW_HOURS = 72.0
 READINGS = (2, 6)
@@ -82,6 +85,9 @@ def measure(
     *,
     level: Floats | None = None,
     turn: Floats | None = None,
+    lost: Bools | None = None,
+    unit: str = "",
+    hints: float = 1.0,
 ) -> pa.Array:
     """Readings of one analyte for every study: ``list<struct<t, v>>``, t in hours before the study (<= 0).
 
@@ -89,6 +95,9 @@ def measure(
         level: [n] added to all readings of a study, on the analyte's scale.
         turn: [n] added to a reading at the time of the study, less the longer before it, nothing ``TURN_HOURS``
             before.
+        lost: [n] studies whose readings are lost afterwards.
+        unit: What the values of changed studies are in, where it is not the analyte's own (see UNITS).
+        hints: Factor on what findings add.
     """
     analyte = ANALYTES[name]
     lengths = rng.integers(READINGS[0], READINGS[1] + 1, size=len(studies))
@@ -98,19 +107,24 @@ def measure(
     row = np.repeat(np.arange(len(studies)), lengths)
     times = -np.round(rng.uniform(0, WINDOW_HOURS, size=len(row)), 1)
     times = times[np.lexsort((times, row))]
-    values = _course(studies, analyte, row, times, rng)
+    values = _course(studies, analyte, row, times, rng, hints)
     if level is not None:
         values = values + level[row]
     if turn is not None:
         values = values + turn[row] * np.clip(1 + times / TURN_HOURS, 0, 1)
     values = _printed(analyte, values)
+    if unit:
+        values = np.where(studies.changed[row], _converted(values, UNITS[name][unit], analyte.digits), values)
     readings = pa.StructArray.from_arrays([pa.array(times), pa.array(values)], names=["t", "v"])
     starts = pa.array(offsets, mask=np.concatenate([absent, [False]]))
-    return pa.ListArray.from_arrays(starts, readings)
+    made = pa.ListArray.from_arrays(starts, readings)
+    return made if lost is None else pc.if_else(pa.array(lost), None, made)
 
 
-def _course(studies: Studies, analyte: Analyte, row: np.ndarray, times: Floats, rng: np.random.Generator) -> Floats:
-    level = analyte.base + studies.present @ np.array(analyte.added)
+def _course(
+    studies: Studies, analyte: Analyte, row: np.ndarray, times: Floats, rng: np.random.Generator, hints: float
+) -> Floats:
+    level = analyte.base + hints * (studies.present @ np.array(analyte.added))
     level = level + analyte.spread * rng.standard_normal(len(studies))
     slope = 0.2 * analyte.spread * rng.standard_normal(len(studies)) / WINDOW_HOURS
     values: Floats = level[row] + slope[row] * times + analyte.noise * rng.standard_normal(len(row))
@@ -121,4 +135,10 @@ def _printed(analyte: Analyte, values: Floats) -> Floats:
     if analyte.logarithmic:
         values = np.exp(values)
     result: Floats = np.round(values.clip(analyte.least, analyte.most), analyte.digits)
+    return result
+
+
+def _converted(values: Floats, factor: float, digits: int) -> Floats:
+    """Values in another unit, printed as precisely as before."""
+    result: Floats = np.round(values * factor, max(0, digits - math.floor(math.log10(factor) + 1e-9)))
     return result
