@@ -1,0 +1,1 @@
+"""Generators of linked synthetic patients: tables, series, images and reports that tell one story. Knows no Django."""

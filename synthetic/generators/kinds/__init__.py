@@ -1,0 +1,1 @@
+"""The parts of generators that come with Auscult: one module each."""

@@ -1,0 +1,150 @@
+"""The parts of a generator, and the registry through which a hospital's own part plugs in.
+
+A part plays one role (``tables``, ``series``, ``image``, ``report``, ``critic``). It is fitted on studies, saved in a
+folder of safetensors and JSON, and makes its modality for studies whose earlier modalities are there, in this order:
+tables (with the plans), series, image, report. The critic reads a plan back from an image; it never learns from the
+studies that the others learn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from core.registry import Registry
+from synthetic.generators.plans import Plans
+from synthetic.generators.settings import GeneratorSettings
+from synthetic.generators.studies import LinkedStudies, Objects, Pixels, Readings, Tell
+
+Floats = npt.NDArray[np.float32]
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """Patients that are asked for.
+
+    Attributes:
+        patients: How many.
+        attributes: Covariate -> value that each has in every study, such as ``sex: F``.
+        least, most: Covariate -> bound of a number, ends included, such as ``age: 80``.
+        findings: Finding -> word of a plan (see ``Plans.words``), ``present`` for any: at least one study of each
+            patient has all of them.
+    """
+
+    patients: int
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
+    findings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What a part is given to learn.
+
+    Attributes:
+        tell: Called with the share done and a message; may raise to stop. Losses go to ``log``.
+        log: Called with the name of a curve, the step and the value, such as ``("image.flow", 200, .31)``.
+        resume: Folder that survives an interruption: a part may keep its state there and go on from it.
+    """
+
+    settings: GeneratorSettings
+    tell: Tell = lambda share, message: None
+    log: Callable[[str, int, float], None] = lambda curve, step, value: None
+    resume: Path | None = None
+
+
+class Fitted(Protocol):
+    """A part that has learnt."""
+
+    facts: dict[str, Any]
+    """For the datasheet: sizes, losses, gates with their values. No patient."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything into an empty folder: safetensors and JSON, byte for byte equal for equal parts."""
+
+
+class Tables(Fitted, Protocol):
+    def sample(self, wish: Wish, *, seed: int) -> LinkedStudies:
+        """Studies with attributes, times, labels, plans and ``has_image``. Series hold None where a study is to have no
+        readings and an array [t, 2] of NaN of the right length where it is to have them; texts hold None or "".
+
+        Raises:
+            AuscultError: the wish names a value that was never learnt, or that no patient can have.
+        """
+
+
+class Series(Fitted, Protocol):
+    def sample(self, studies: LinkedStudies, *, seed: int) -> dict[str, Readings]:
+        """Readings for every study whose series holds an array."""
+
+
+class Images(Fitted, Protocol):
+    def sample(self, studies: LinkedStudies, *, seed: int) -> Pixels:
+        """uint8 [n, size, size]; zeros where a study is to have none."""
+
+    def encode(self, images: Pixels) -> Floats:
+        """Latents float32 [n, channels, h, w] of images: what the report part sees of them."""
+
+
+class Reports(Fitted, Protocol):
+    def sample(self, studies: LinkedStudies, latents: Floats | None, *, seed: int) -> dict[str, Objects]:
+        """Texts for every study that is to have them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a critic sees in n images over F findings.
+
+    Attributes:
+        findings: In the order of the second axis.
+        present: float32 [n, F], probability that it is there.
+        side, zone, size: float32 [n, F, 3], probability of each of SIDES, ZONES, SIZES given that it is there; NaN
+            for what it has not learnt to tell.
+    """
+
+    findings: tuple[str, ...]
+    present: Floats
+    side: Floats
+    zone: Floats
+    size: Floats
+
+
+class Critic(Fitted, Protocol):
+    def read(self, images: Pixels) -> Reading: ...
+
+    def agreement(self, images: Pixels, plans: Plans) -> Floats:
+        """float32 [n]: mean log-probability of the plan's told parts; NaN where it tells none."""
+
+
+class Part(Protocol[T_co]):
+    """How a part is made. Members of :data:`PARTS` are modules' singletons or classes with these two methods."""
+
+    def missing(self, studies: LinkedStudies) -> str:
+        """Why these studies cannot teach it, such as "no study has an image"; "" where they can."""
+
+    def fit(self, studies: LinkedStudies, learning: Learning, **others: Any) -> T_co:
+        """Learn.
+
+        Args:
+            others: Fitted parts of earlier roles by role, for parts that build on them (``image`` for ``report``), and
+                ``held_out``: studies of other patients, for gates.
+
+        Raises:
+            AuscultError: what was learnt fails a gate, or cannot be learnt; with the finding or column by name.
+        """
+
+    def load(self, folder: Path) -> T_co:
+        """What :meth:`Fitted.save` wrote."""
+
+
+PARTS: Registry[Part[Any]] = Registry(
+    kind="part of a generator", package="synthetic.generators.kinds", group="auscult.generators"
+)
+"""Every part, by role and name: ``tables:copula``, ``image:latent_flow``, and those of other distributions."""

@@ -1,0 +1,98 @@
+"""What decides a generator, entirely: equal settings, data and versions give equal weights and equal patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from core.errors import AuscultError
+
+ROLES = ("tables", "series", "image", "report", "critic")
+LEAST_PATIENTS = 200
+"""Fewer patients are not enough to learn from: what is made would be copies, or nothing like them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Privacy:
+    """Differential privacy over all parts together, for a patient with all studies.
+
+    Attributes:
+        epsilon: Bound over the whole generator; ``delta`` below one over the number of patients.
+    """
+
+    epsilon: float
+    delta: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {"epsilon": self.epsilon, "delta": self.delta}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings:
+    """How a generator is trained.
+
+    Attributes:
+        seed: Decides every draw, of training and of what the trained generator is asked for without a seed of its own.
+        findings: Labels that plans are made of; all of the cohort's where it is empty.
+        image_size: Edge of the square grey image, in pixels.
+        parts: Role -> name of the part that plays it, as registered; see ``parts.PARTS``.
+        effort: Share of the full number of training steps of every part: 1 for use, little for a try.
+        rare_below: Values of a category that fewer patients hold are not learnt from.
+        privacy: Differential privacy; None without.
+    """
+
+    seed: int
+    findings: tuple[str, ...] = ()
+    image_size: int = 64
+    parts: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "tables": "copula", "series": "flow", "image": "latent_flow", "report": "language_model", "critic": "cnn",
+        }
+    )  # fmt: skip
+    effort: float = 1.0
+    rare_below: int = 11
+    privacy: Privacy | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise _wrong("seed", self.seed, "a whole number from 0 to 4,294,967,295")
+        if self.image_size not in (32, 64, 96, 128):
+            raise _wrong("image_size", self.image_size, "32, 64, 96 or 128")
+        if not 0 < self.effort <= 4:
+            raise _wrong("effort", self.effort, "a number above 0 and at most 4")
+        if not 2 <= self.rare_below <= 1000:
+            raise _wrong("rare_below", self.rare_below, "a whole number from 2 to 1,000")
+        if unknown := set(self.parts) - set(ROLES):
+            raise _wrong("parts", ", ".join(sorted(unknown)), f"parts for {', '.join(ROLES)}")
+
+    def steps(self, full: int) -> int:
+        """Training steps of a part that takes ``full`` of them at an effort of 1."""
+        return max(1, round(full * self.effort))
+
+    def to_dict(self) -> dict[str, Any]:
+        body = {item.name: getattr(self, item.name) for item in fields(self)}
+        body |= {"findings": list(self.findings), "parts": dict(self.parts)}
+        return body | {"privacy": self.privacy.to_dict() if self.privacy else None}
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> GeneratorSettings:
+        """Settings from JSON.
+
+        Raises:
+            AuscultError: naming the first setting that is unknown or out of range.
+        """
+        known = {item.name for item in fields(cls)}
+        for name in body:
+            if name not in known:
+                raise _wrong(name, body[name], f"one of the settings {', '.join(sorted(known))}")
+        made = dict(body)
+        if isinstance(made.get("privacy"), Mapping):
+            made["privacy"] = Privacy(**made["privacy"])
+        if "findings" in made:
+            made["findings"] = tuple(made["findings"])
+        return cls(**made)
+
+
+def _wrong(name: str, value: object, expected: str) -> AuscultError:
+    return AuscultError(f"The generator's setting {name} is {value!r}.", remedy=f"Give {expected}.", column=name)
