@@ -216,7 +216,7 @@ def tell(monitor: Monitor, findings: list[Finding], *, window: Any = None, deliv
             title=finding.message[:200],
             text=_words(finding, delivery, least),
             detail=finding.to_dict()
-            | {"count": finding.count if finding.count >= least else None}
+            | {"count": None if finding.of_patients and finding.count < least else finding.count}
             | ({"delivery": delivery.pk} if delivery else {}),
             window=window,
         )
@@ -231,10 +231,9 @@ def _words(finding: Finding, delivery: Delivery | None, least: int) -> str:
     where = [f"delivery {delivery.pk}"] if delivery else []
     where += [f"column {finding.column}"] if finding.column else []
     where += [f"row {finding.row:,}"] if finding.row else []
-    if finding.count > 1:
-        # Without a row, columns, studies or deliveries were counted, as the title says.
-        number = told_number(finding.count, least)
-        where.append(f"in {number} rows" if finding.row else f"{number} times")
+    if counted := finding.counted:
+        number = told_number(finding.count, least if finding.of_patients else 0)
+        where += [f"{'in ' if finding.row else ''}{number} {counted}"]
     place = ", ".join(where)
     return " ".join(part for part in (f"{place[0].upper()}{place[1:]}." if place else "", finding.remedy) if part)
 

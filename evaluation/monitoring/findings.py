@@ -89,6 +89,26 @@ class Finding:
         """The matter within a monitor: the same again counts up one alert."""
         return f"{self.kind}:{self.code}" + (f":{self.column}" if self.column else "")
 
+    @property
+    def counted(self) -> str:
+        """What ``count`` counts, in a word; "" where there is no more than one, or the message itself tells it."""
+        if self.count < 2:
+            return ""
+        return "rows" if self.row else COUNTED.get(self.code, "times")
+
+    @property
+    def of_patients(self) -> bool:
+        """Whether ``count`` is a number of studies or rows, of which small ones are not told."""
+        return self.row is not None or COUNTED.get(self.code) == STUDIES
+
+
+STUDIES = "studies"
+COUNTED = {
+    "columns-removed": "", "columns-added": "", "delivery-refused": "deliveries", "late-studies": STUDIES,
+    "study-again": STUDIES, "study-of-earlier-window": STUDIES, "before-first-window": STUDIES,
+}  # fmt: skip
+"""Code of a finding without a row -> what it counts."""
+
 
 def without_names(finding: Finding, known: Collection[str]) -> Finding:
     """The finding for readers outside: a column that the reference does not have was named by the sender, and such a

@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -80,6 +81,7 @@ def webhook_detail(request: HouseRequest, pk: int) -> HttpResponse:
         "webhook": selectors_alerts.get_webhook(pk) if secret else webhook,
         "form": form,
         "secret": secret,
+        "rests": webhook.active and webhook.rests_until is not None and webhook.rests_until > timezone.now(),
         "page": Paginator(selectors_alerts.deliveries_of(webhook), PAGE_SIZE).get_page(request.GET.get("page")),
         "permission": can(check_may_keep_webhooks, request.user),
     }

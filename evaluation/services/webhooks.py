@@ -92,9 +92,9 @@ def stop_webhook(*, webhook: Webhook, by: User) -> Webhook:
 def resume_webhook(*, webhook: Webhook, by: User) -> Webhook:
     """Tell of alerts there again, from now on."""
     check_may_keep_webhooks(by)
-    if not Webhook.objects.filter(pk=webhook.pk, active=False).update(active=True):
+    if not Webhook.objects.filter(pk=webhook.pk, active=False).update(active=True, rests_until=None):
         raise ConflictError("The webhook is not stopped.", remedy=RELOAD)
-    webhook.active = True
+    webhook.active, webhook.rests_until = True, None
     _record("webhook.resumed", webhook, {}, by=by)
     return webhook
 
@@ -105,6 +105,7 @@ def send_test(*, webhook: Webhook, by: User) -> WebhookDelivery:
     check_may_keep_webhooks(by)
     if not webhook.active:
         raise ConflictError("The webhook is stopped.", remedy="Resume it first.")
+    _wake(webhook)
     event = f"test:{webhook.pk}:{webhook.deliveries.count() + 1}"
     body = {"schema": SCHEMA, "type": "test", "event": event, "at": timezone.now().isoformat(), "sent_by": "Auscult"}
     delivery = _put_out(webhook, event=event, body=body, alert=None)
@@ -128,10 +129,16 @@ def resend_delivery(*, delivery: WebhookDelivery, by: User) -> WebhookDelivery:
     if not again.update(status=Status.DUE, attempts=0, after=None, answer=""):
         raise ConflictError("It is on its way, was sent, or its webhook is stopped.", remedy=RELOAD)
     delivery.refresh_from_db()
+    _wake(delivery.webhook)
     _record("webhook.resent", delivery.webhook, {"delivery": delivery.pk, "event": delivery.event}, by=by)
     _send_soon(delivery)
     _settle_notice(delivery)
     return delivery
+
+
+def _wake(webhook: Webhook) -> None:
+    """Who sends by hand has mended the receiver, or wants to see: that does not wait until it has rested."""
+    Webhook.objects.filter(pk=webhook.pk).update(rests_until=None)
 
 
 @transaction.atomic

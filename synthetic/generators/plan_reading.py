@@ -18,7 +18,9 @@ ZONE_WORDS = {
 _ZONE = re.compile(
     r"\b(?:" + "|".join(f"(?P<{zone}>{'|'.join(words)})" for zone, words in ZONE_WORDS.items()) + r")\b", re.IGNORECASE
 )
-_CLAUSE = re.compile(r"[.;\n]|,| and | with ")
+_WORDS = "|".join(word for words in ZONE_WORDS.values() for word in words)
+# "Upper and lower zone" is no end of a clause: two zones are named, so that neither is told.
+_CLAUSE = re.compile(rf"[.;\n]|,| and (?!(?:the )?(?:{_WORDS})\b)| with ", re.IGNORECASE)
 
 
 def read_plans(labels: Mapping[str, npt.NDArray[np.int8]], reports: Sequence[str | None] | None) -> Plans:

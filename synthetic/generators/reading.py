@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import CohortError
 from models_registry.cohorts.reader import CohortReader, objects, signs
 from models_registry.cohorts.schema import ColumnRole, role_of
+from models_registry.reference.studies import labels_of
 from synthetic.generators.plan_reading import read_plans
-from synthetic.generators.studies import LinkedStudies, Objects, Pixels, Readings, Tell
+from synthetic.generators.plans import Plans
+from synthetic.generators.studies import LinkedStudies, Pixels, Readings, Tell
 
 REPORT = "reference"
 """The text that an expert wrote of a study: what a generated report is like, and where plans are read."""
@@ -30,9 +31,11 @@ def read_linked(
         findings: Labels that plans are made of; all labels of the cohort where it is empty.
 
     Raises:
-        CohortError: the cohort has no such label.
+        CohortError: the cohort lacks a label that is named.
         DigestMismatchError: a shard is not what was registered.
     """
+    if findings:
+        labels_of(reader, findings)
     parts = []
     for number in range(len(reader.shards)):
         parts.append(_read_shard(reader, number, image_size, findings))
@@ -49,19 +52,12 @@ def _read_shard(reader: CohortReader, shard: int, size: int, findings: tuple[str
     labels = {
         name.partition(".")[2]: signs(table.column(name)) for name in columns if role_of(name) is ColumnRole.LABEL
     }
-    for name in findings:
-        if name not in labels:
-            raise CohortError(
-                f"The cohort has no label '{name}'.",
-                remedy=f"Use some of: {', '.join(labels) or 'it has none'}.",
-                file=reader.folder.name,
-                column=f"label.{name}",
-            )
     texts = {
         name.partition(".")[2]: objects(table.column(name)) for name in columns if role_of(name) is ColumnRole.TEXT
     }
     chosen = {name: labels[name] for name in findings or labels}
     n = table.num_rows
+    reports = texts[REPORT].tolist() if REPORT in texts else None
     images, has_image = np.zeros((n, size, size), dtype=np.uint8), np.zeros(n, dtype=np.bool_)
     series: dict[str, Readings] = {}
     row = 0
@@ -79,7 +75,7 @@ def _read_shard(reader: CohortReader, shard: int, size: int, findings: tuple[str
         times=_times(table, n),
         attributes={name: objects(table.column(name)) for name in covariates},
         labels=labels,
-        plans=read_plans(chosen, texts[REPORT].tolist() if REPORT in texts else None),
+        plans=read_plans(chosen, reports) if chosen else Plans.empty((), n),
         series=series,
         texts=texts,
         images=images if "image" in columns else None,
@@ -145,8 +141,3 @@ def _pngs(images: Pixels, has_image: npt.NDArray[np.bool_]) -> list[bytes | None
     from synthetic.simulator.images import to_png
 
     return [to_png(image) if there else None for image, there in zip(images, has_image, strict=True)]
-
-
-def text_of(studies: LinkedStudies, name: str) -> Objects:
-    """A text of every study; None everywhere where the cohort has no such text."""
-    return studies.texts.get(name, np.full(len(studies), None, dtype=object))

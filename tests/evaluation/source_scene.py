@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from evaluation.models import Monitor
 from evaluation.monitoring.schema import check_source
@@ -19,6 +21,20 @@ from tests.registry.scene import Files, make_cohort, make_protocol, make_version
 
 OPENS = datetime(2026, 3, 2, tzinfo=UTC)
 CLOSES = datetime(2026, 3, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def monitor(people: SimpleNamespace, files: Files, tmp_path: Path, drop: Path) -> Monitor:
+    """It watches the drop folder, and waits for no file to settle."""
+    source = check_source("folder", {"path": str(drop), "settle_seconds": 0})
+    return watched(people, files, tmp_path, source_kind="folder", source=source)
 
 
 def studies(n: int, *, start: int = 0, day: int = 3, **changes: Any) -> pd.DataFrame:

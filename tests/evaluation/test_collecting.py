@@ -29,24 +29,12 @@ from evaluation.services.deliveries import deliver_studies
 from evaluation.services.monitors import hand_over_monitor
 from models_registry.cohorts import open_cohort
 from models_registry.execution import cohort_folder
-from tests.evaluation.source_scene import CLOSES, OPENS, studies, watched
-from tests.registry.scene import Files, acts
+from tests.evaluation.source_scene import CLOSES, OPENS, drop, monitor, studies
+from tests.registry.scene import acts
 
+__all__ = ["drop", "monitor"]
 Sent = list[tuple[str, int]]
 COLLECT = "evaluation.tasks.collect_window"
-
-
-@pytest.fixture
-def drop(tmp_path: Path) -> Path:
-    folder = tmp_path / "drop"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def monitor(people: SimpleNamespace, files: Files, tmp_path: Path, drop: Path) -> Monitor:
-    source = check_source("folder", {"path": str(drop), "settle_seconds": 0})
-    return watched(people, files, tmp_path, source_kind="folder", source=source)
 
 
 @pytest.fixture

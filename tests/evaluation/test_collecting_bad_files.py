@@ -6,17 +6,17 @@ import gzip
 import os
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from evaluation.models import Alert, Delivery, Monitor, MonitorWindow
 from evaluation.monitoring.collecting import collect_window
-from evaluation.monitoring.schema import check_source
-from tests.evaluation.source_scene import OPENS, studies, watched
-from tests.registry.scene import Files
+from evaluation.monitoring.deliveries import tell
+from evaluation.monitoring.findings import Finding
+from tests.evaluation.source_scene import OPENS, drop, monitor, studies
 
+__all__ = ["drop", "monitor"]
 HEADER = "patient_id,study_id,study_time,sex,age,label.effusion\n"
 HALF = '{"patient_id": "p", "study_id": "Quincey", "study_time": "2026-03-03", "sex": "\\ud800"}\n'
 FAR = f"{HEADER}p1,Quincey,9999-12-31T23:59:59-12:00,F,50,1\n"
@@ -34,19 +34,6 @@ BAD: dict[str, tuple[bytes, str, int | None]] = {
     "foreign.csv": (FOREIGN.encode(), "prediction-value", 1),
 }
 """File -> what it holds, and the finding that it must lead to, with its row."""
-
-
-@pytest.fixture
-def drop(tmp_path: Path) -> Path:
-    folder = tmp_path / "drop"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def monitor(people: SimpleNamespace, files: Files, tmp_path: Path, drop: Path) -> Monitor:
-    source = check_source("folder", {"path": str(drop), "settle_seconds": 0})
-    return watched(people, files, tmp_path, source_kind="folder", source=source)
 
 
 def collected(monitor: Monitor, index: int = 1, **given: Any) -> MonitorWindow:
@@ -125,3 +112,27 @@ def test_columns_are_not_called_rows_and_names_that_nobody_sees_are_shown(monito
     assert "rows" not in told["schema:columns-added"].text and "rows" not in told["schema:column-added"].text
     assert "Leave it out of the export" in told["schema:column-added"].text
     assert "\0" not in str(row.findings) and "\0" not in str(list(Delivery.objects.values()))
+
+
+@pytest.mark.parametrize(
+    ("code", "row", "count", "words", "kept"),
+    [
+        ("wrong-type", 4, 4, "Row 4, in fewer than 5 rows. Mend it.", None),
+        ("wrong-type", 4, 1200, "Row 4, in 1,200 rows. Mend it.", 1200),
+        ("wrong-type", 4, 1, "Row 4. Mend it.", None),
+        ("late-studies", None, 3, "Fewer than 5 studies. Mend it.", None),
+        ("late-studies", None, 40, "40 studies. Mend it.", 40),
+        ("delivery-refused", None, 2, "2 deliveries. Mend it.", 2),
+        ("columns-removed", None, 5, "Mend it.", 5),
+        ("unreadable-file", None, 2, "2 times. Mend it.", 2),
+    ],
+)
+def test_small_numbers_of_studies_are_not_told_and_others_are(
+    monitor: Monitor, code: str, row: int | None, count: int, words: str, kept: int | None
+) -> None:
+    """The smallest number that this protocol tells is 5."""
+    finding = Finding(kind="schema", severity="warning", code=code, message="Odd.", remedy="Mend it.", row=row,
+                      count=count)  # fmt: skip
+    tell(monitor, [finding])
+    alert = Alert.objects.get()
+    assert (alert.text, alert.detail["count"]) == (words, kept)

@@ -18,20 +18,15 @@ from evaluation.monitoring.schema import check_source
 from evaluation.monitoring.sources import table
 from evaluation.monitoring.sources.base import SOURCES, OnItsWayError, SourceError
 from evaluation.monitoring.sources.rows import ndjson_rows, write_rows
-from tests.evaluation.source_scene import CLOSES, OPENS, brought, job, studies
+from tests.evaluation.source_scene import CLOSES, OPENS, brought, drop, job, studies
 from tests.postgres import postgres_url
+
+__all__ = ["drop"]
 
 
 def at(*parts: int) -> datetime:
     """A moment without a zone."""
     return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)
-
-
-@pytest.fixture
-def drop(tmp_path: Path) -> Path:
-    folder = tmp_path / "drop"
-    folder.mkdir()
-    return folder
 
 
 def put(folder: Path, name: str, text: str, *, age: int = 600) -> Path:

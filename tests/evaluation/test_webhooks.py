@@ -7,96 +7,36 @@ import hashlib
 import hmac
 import json
 import socket
-import ssl
-import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.utils import timezone
 
 from core.errors import AuscultError, ConflictError, DeniedError
 from core.models import LedgerEntry, Notification
-from evaluation.models import Monitor, Webhook, WebhookDelivery
-from evaluation.monitoring import webhooks as sending
+from evaluation.models import Monitor, WebhookDelivery
 from evaluation.monitoring.signing import is_signed
 from evaluation.monitoring.webhooks import MOST_ATTEMPTS, WAITS, resend_due, send_webhook
 from evaluation.services import webhooks as services
-from evaluation.services.alerts import raise_alert
 from evaluation.services.webhooks import add_webhook, drop_delivery, resend_delivery, send_test, stop_webhook
 from tests.evaluation.monitor_scene import make_monitor, make_window
+from tests.evaluation.webhook_scene import (
+    Receiver,
+    added,
+    by_tls,
+    certificate,
+    due_now,
+    monitor,
+    raised,
+    receiver,
+)
 
+__all__ = ["monitor", "receiver"]
 pytestmark = pytest.mark.django_db
 S = WebhookDelivery.Status
-
-
-class Receiver(HTTPServer):
-    """Keeps what it is sent, and answers as it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.status = 204
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hooks/auscult?room=1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-        self.send_response(self.server.status)
-        if self.server.status == 302:
-            self.send_header("location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """A test's output is no log of a server."""
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def monitor(people: SimpleNamespace) -> Monitor:
-    return make_monitor(people)
-
-
-def added(people: SimpleNamespace, url: str, **given: Any) -> tuple[Webhook, str]:
-    return add_webhook(name=given.pop("name", "On call"), url=url, by=people.ada, **given)
-
-
-def raised(monitor: Monitor, **given: Any) -> WebhookDelivery:
-    """The message of an alert that has just been raised."""
-    facts: dict[str, Any] = {"kind": "drift", "severity": "warning", "key": "drift:1", "title": "Age has shifted"}
-    raise_alert(monitor=monitor, **(facts | given))
-    return WebhookDelivery.objects.latest("pk")
-
-
-def due_now(row: WebhookDelivery) -> WebhookDelivery:
-    WebhookDelivery.objects.filter(pk=row.pk, after__isnull=False).update(after=timezone.now())
-    row.refresh_from_db()
-    return row
 
 
 def test_a_message_is_signed_and_holds_what_a_receiver_needs(
@@ -209,101 +149,6 @@ def test_an_old_secret_of_the_installation_still_opens_what_it_sealed(
     assert send_webhook(raised(monitor).pk)
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_receiver_that_never_ends_its_answer_is_cut_off(
-    people: SimpleNamespace,
-    monitor: Monitor,
-    receiver: Receiver,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    scheme: str,
-) -> None:
-    if scheme == "https":
-        by_tls(receiver, certificate("localhost", tmp_path), monkeypatch)
-    hold = threading.Event()
-
-    def answer(handler: Handler) -> None:
-        for _ in range(200):
-            handler.wfile.write(b"X")  # within the timeout of a step, for ever
-            handler.wfile.flush()
-            if hold.wait(0.05):
-                return
-
-    def drip(handler: Handler) -> None:
-        try:
-            answer(handler)
-        except OSError:
-            hold.set()
-
-    monkeypatch.setattr(Handler, "do_POST", drip)
-    monkeypatch.setattr(sending, "WHOLE", 0.3)
-    added(people, f"{scheme}://localhost:{receiver.server_port}/")
-    row = raised(monitor)
-    try:
-        assert not send_webhook(row.pk)
-    finally:
-        hold.set()
-    row.refresh_from_db()
-    assert (row.status, row.attempts) == (S.DUE, 1)
-    assert row.answer == "localhost could not be told: it took longer than 0.3 seconds."
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (lambda handler: handler.wfile.write(b"\0\1 Quincey\r\n\r\n"), "its answer is not HTTP"),
-        (lambda handler: None, "it closed the connection without an answer"),
-        (lambda handler: handler.server.hold.wait(5), "it did not answer in time"),
-    ],
-)
-def test_what_a_receiver_does_wrong_is_put_into_words(
-    people: SimpleNamespace,
-    monitor: Monitor,
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
-    answer: Any,
-    says: str,
-) -> None:
-    receiver.hold = threading.Event()
-    monkeypatch.setattr(Handler, "do_POST", answer)
-    monkeypatch.setattr(sending, "TIMEOUT", 0.2)
-    added(people, receiver.url)
-    row = raised(monitor)
-    try:
-        assert not send_webhook(row.pk)
-    finally:
-        receiver.hold.set()
-    row.refresh_from_db()
-    assert row.answer == f"127.0.0.1 could not be told: {says}."
-
-
-def test_a_receiver_that_does_not_answer_rests_and_its_other_messages_wait(
-    people: SimpleNamespace, monitor: Monitor, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each attempt at it holds a worker: of many messages one is tried, and no other loses an attempt."""
-    hook, _ = added(people, receiver.url)
-    rows = [raised(monitor, key=f"drift:{number}") for number in (1, 2)]
-    with monkeypatch.context() as patch:
-        patch.setattr(Handler, "do_POST", lambda handler: None)
-        assert [send_webhook(row.pk) for row in rows] == [False, False]
-    for row, attempts in zip(rows, (1, 0), strict=True):
-        assert due_now(row).attempts == attempts
-    assert resend_due() == 0
-    Webhook.objects.filter(pk=hook.pk).update(rests_until=timezone.now())
-    assert [send_webhook(row.pk) for row in rows] == [True, True]
-
-
-def test_an_answer_that_is_no_success_holds_no_other_message_up(
-    people: SimpleNamespace, monitor: Monitor, receiver: Receiver
-) -> None:
-    added(people, receiver.url)
-    first, second = (raised(monitor, key=f"drift:{number}") for number in (1, 2))
-    receiver.status = 500
-    assert not send_webhook(first.pk)
-    receiver.status = 200
-    assert send_webhook(second.pk)
-
-
 def test_lost_messages_are_handed_over_again(
     people: SimpleNamespace, monitor: Monitor, receiver: Receiver, sent: list[tuple[str, int]]
 ) -> None:
@@ -360,37 +205,6 @@ def test_webhooks_are_added_by_few_stopped_and_resumed(
         "webhook.resumed", "webhook.resent",
     ]  # fmt: skip
     assert not [body for _, body in acts if secret in body or renewed in body or "/hooks/auscult" in body]
-
-
-def by_tls(receiver: Receiver, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The receiver speaks TLS with this certificate, and the sender trusts it."""
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(path)
-    receiver.socket = serving.wrap_socket(receiver.socket, server_side=True)
-    monkeypatch.setattr(ssl, "create_default_context", partial(ssl.create_default_context, cafile=str(path)))
-
-
-def certificate(host: str, folder: Path) -> Path:
-    """A certificate for a host that vouches for itself, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, host)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    path = folder / f"{host}.pem"
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(made.public_bytes(Encoding.PEM) + secret)
-    return path
 
 
 def test_by_https_the_name_is_checked_although_its_address_is_fixed(

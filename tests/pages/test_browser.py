@@ -193,7 +193,7 @@ def test_the_first_tab_skips_to_the_content(browser: Any, address: str) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.id == 'content'")
+    expect(page.locator("#content")).to_be_focused()
 
 
 def test_keys_open_the_shortcuts_and_lead_to_rooms(browser: Any, address: str) -> None:
@@ -210,9 +210,9 @@ def test_an_error_summary_takes_the_focus_and_leads_to_the_field(browser: Any, a
     page, _ = open_as(browser, address, "elena")
     page.goto(f"{address}/systems/~new/")
     page.get_by_role("button", name="Register the system").click()
-    page.wait_for_function("document.activeElement.className == 'error-summary'")
+    expect(page.locator(".error-summary")).to_be_focused()
     page.locator(".error-summary").get_by_role("link").first.click()
-    page.wait_for_function("document.activeElement.id == 'id_name'")
+    expect(page.locator("#id_name")).to_be_focused()
 
 
 def test_the_chosen_theme_is_there_on_the_first_paint(browser: Any, address: str) -> None:

@@ -109,7 +109,7 @@ def test_an_upload_goes_on_after_a_reload(browser: Any, address: str, model: Pat
     go_on = page.get_by_role("button", name="Go on with the upload")
     go_on.click()
     page.get_by_text("This file is not among those that were chosen.").wait_for()
-    page.wait_for_function("document.activeElement.className == 'error-summary'")
+    expect(page.locator(".error-summary")).to_be_focused()
     page.locator("#id_again").set_input_files({"name": "weights.safetensors", "mimeType": "", "buffer": b"other"})
     go_on.click()
     page.get_by_text("It has 5 bytes; 20000000 were promised.").wait_for()

@@ -114,7 +114,7 @@ def test_return_in_a_field_keeps_the_draft_and_adds_no_rows(browser: Any, addres
     page.goto(f"{address}{HERE}requirements/AIA-Art6-3/write/")
     page.get_by_label("Name", exact=True).fill("Vera Muster")
     page.get_by_label("Name", exact=True).press("Enter")
-    page.wait_for_function("document.activeElement.className == 'error-summary'")
+    expect(page.locator(".error-summary")).to_be_focused()
     page.locator(".error-summary").get_by_role("link").first.click()
     assert page.evaluate("location.hash") == "#id_v-signed_by"
     expect(page.get_by_label("Name", exact=True)).to_have_value("Vera Muster")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from core.models import User
 from evaluation.models import Alert, Webhook
 from tests.evaluation.monitor_scene import make_alert
 from tests.pages.monitors_scene import life
@@ -130,3 +133,25 @@ def test_what_an_alert_found_is_told_in_words_and_never_as_it_is_kept(told: Simp
     alarm, plain = (client.get(reverse("alert", args=[row.pk])).content.decode() for row in (told.alert, other))
     assert "&#x27;stream&#x27;" not in alarm + plain
     assert "Most common" in plain and "Most common" not in alarm
+
+
+def test_a_webhook_that_rests_says_until_when(told: SimpleNamespace, sign_in: SignIn) -> None:
+    ada, url = sign_in("ada"), reverse("webhook", args=[told.hook.pk])
+    assert "It gave no answer" not in ada.get(url).content.decode()
+    Webhook.objects.filter(pk=told.hook.pk).update(rests_until=timezone.now() + timedelta(minutes=4))
+    assert "It gave no answer and rests until" in ada.get(url).content.decode()
+    Webhook.objects.filter(pk=told.hook.pk).update(rests_until=timezone.now() - timedelta(minutes=1))
+    assert "It gave no answer" not in ada.get(url).content.decode()
+
+
+def test_whoever_was_told_is_named(told: SimpleNamespace, sign_in: SignIn) -> None:
+    """The assignee where there is one, else the owner; and information is never escalated."""
+    alert = make_alert(told.monitor, kind="unit", key="unit", title="Unit moved")
+    Alert.objects.filter(pk=alert.pk).update(first_at=timezone.now(), last_at=timezone.now())
+    clara, url = sign_in("clara"), reverse("alert", args=[alert.pk])
+    page = clara.get(url).content.decode()
+    assert f"{alert.monitor.owner} was told." in page and "chairs are told" in page
+    lea = User.objects.get(username="lea")
+    Alert.objects.filter(pk=alert.pk).update(assigned_to=lea, severity="info")
+    page = clara.get(url).content.decode()
+    assert f"{lea} was told." in page and "chairs are told" not in page
