@@ -61,7 +61,7 @@ class Bench:
 
     def cohort(self, *, name: str, patients: int, image_size: int) -> Any:
         from models_registry.models import JobStatus
-        from synthetic.services import request_generation
+        from synthetic.services.generations import request_generation
 
         settings = {"patients": patients, "seed": 5, "image_size": image_size}
         order: Any = request_generation(cohort_name=name, settings=settings, by=self.people["elena"])

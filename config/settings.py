@@ -209,6 +209,8 @@ CELERY_TASK_ROUTES = {
     "evaluation.tasks.run_shard": {"queue": "gpu"},
     "evaluation.tasks.prepare_monitor": {"queue": "gpu"},
     "models_registry.tasks.train": {"queue": "gpu"},
+    "synthetic.tasks.train_generator": {"queue": "gpu"},
+    "synthetic.tasks.make_patients": {"queue": "gpu"},
 }
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

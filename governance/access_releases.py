@@ -31,6 +31,16 @@ def check_may_vote_on_release(user: User, release: SyntheticRelease) -> None:
         raise DeniedError(f"This decision is closed: {release.get_status_display().lower()}.")
 
 
+def check_may_export_release(user: User, release: SyntheticRelease) -> None:
+    """Who asked for the release, an engineer, or the data protection officer; and the release stands."""
+    check_role(user, *REQUESTERS, Role.DPO, to="have the files of a released cohort written")
+    if release.status != SyntheticRelease.Status.APPROVED:
+        raise DeniedError(
+            f"There is no release to write files of: {release.get_status_display().lower()}.",
+            remedy="Files are written once the data protection officer has released the set.",
+        )
+
+
 def check_may_withdraw_release(user: User, release: SyntheticRelease) -> None:
     """Whoever asked takes their request back; the data protection officer refuses it instead."""
     if not same_person(release.requester, user):

@@ -14,7 +14,7 @@ from django.utils.translation import gettext
 
 from core import ledger
 from core.errors import AuscultError, TransientError
-from governance.models import Bundle, Report
+from governance.models import Bundle, ReleaseExport, Report
 from governance.reports.base import REPORTS, ReportContext, ReportDocument
 from governance.reports.wording import moment
 from governance.services.certificates import Certificate, sign_pdf, signing_certificate
@@ -45,7 +45,12 @@ def requeue_waiting() -> int:
 
     since = timezone.now() - LOST_AFTER
     sent = 0
-    for task, rows in ((tasks.write_report, Report.objects), (tasks.build_bundle, Bundle.objects)):
+    kinds = (
+        (tasks.write_report, Report.objects),
+        (tasks.build_bundle, Bundle.objects),
+        (tasks.write_release, ReleaseExport.objects),
+    )
+    for task, rows in kinds:
         for pk in rows.filter(status="queued", issued_at__lt=since).values_list("pk", flat=True):
             task.delay(pk)
             sent += 1

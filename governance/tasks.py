@@ -23,6 +23,13 @@ def build_bundle(bundle_id: int) -> None:
     execution_bundles.build_bundle(bundle_id)
 
 
+@shared_task(**RETRY)
+def write_release(export_id: int) -> None:
+    from governance import execution_releases
+
+    execution_releases.write_release(export_id)
+
+
 @shared_task
 def sweep() -> None:
     from governance.sweeps import run_sweeps

@@ -91,6 +91,8 @@ def store_cohort(
     by: Any,
     source_sha256: str | None = None,
     generator_digest: str = "",
+    parent: CohortVersion | None = None,
+    quarantined: bool = False,
     progress: Progress | None = None,
 ) -> CohortVersion:
     """Convert, store and register in one go. Content that nobody refers to stays behind when the last step fails.
@@ -112,7 +114,13 @@ def store_cohort(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return create_cohort_version(
-        **facts, digest=digest, manifest=manifest.to_dict(), generator_digest=generator_digest, by=by
+        **facts,
+        digest=digest,
+        manifest=manifest.to_dict(),
+        generator_digest=generator_digest,
+        parent=parent,
+        quarantined=quarantined,
+        by=by,
     )
 
 

@@ -5,3 +5,9 @@ class SyntheticConfig(AppConfig):
     name = "synthetic"
     verbose_name = "Synthetic"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from evaluation.execution.computed import announce
+        from synthetic.auditing import LinkedComputer
+
+        announce(LinkedComputer())

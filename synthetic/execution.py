@@ -8,7 +8,7 @@ from core.digests import sha256_json
 from models_registry import leases
 from models_registry.execution import JobProgress, store_cohort
 from models_registry.models import JobStatus
-from synthetic.models import Generation
+from synthetic.models import Generation, GeneratorTraining
 
 
 def run_generation(job_id: int) -> None:
@@ -45,4 +45,6 @@ def requeue_jobs() -> None:
     """Send again what a dead worker held or a lost message left waiting."""
     from synthetic import tasks
 
-    leases.requeue(Generation.objects.all(), tasks.generate)
+    leases.requeue(Generation.objects.filter(version=None), tasks.generate)
+    leases.requeue(Generation.objects.exclude(version=None), tasks.make_patients)
+    leases.requeue(GeneratorTraining.objects.all(), tasks.train_generator)

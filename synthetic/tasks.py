@@ -13,6 +13,20 @@ def generate(job_id: int) -> None:
 
 
 @shared_task
+def train_generator(job_id: int) -> None:
+    from synthetic import execution_generators
+
+    execution_generators.train_generator(job_id)
+
+
+@shared_task
+def make_patients(job_id: int) -> None:
+    from synthetic import execution_generators
+
+    execution_generators.make_patients(job_id)
+
+
+@shared_task
 def sweep() -> None:
     from synthetic import execution
 

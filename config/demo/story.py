@@ -153,7 +153,7 @@ class _Story(Steps):
     def _generations(self, patients: int) -> dict[str, Any]:
         from models_registry.models import JobStatus
         from synthetic.models import Generation
-        from synthetic.services import request_generation
+        from synthetic.services.generations import request_generation
 
         planted = {"attribute": "sex", "value": "F", "share": SHARE_ERASED}
         same = {"tasks": list(TASKS)}

@@ -7,7 +7,7 @@ strict reader. A protocol is immutable: its digest is the SHA-256 of its canonic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from itertools import pairwise
@@ -17,11 +17,21 @@ from core.digests import sha256_json
 from core.errors import ProtocolError
 from evaluation.engine.protocol_drift import Drift
 from evaluation.engine.protocol_reading import check_body, read_yaml
-from evaluation.engine.protocol_sections import NumberRule, Perturbation, Probing, Reports, Sampling
+from evaluation.engine.protocol_sections import (
+    Linked,
+    NumberRule,
+    Perturbation,
+    Probing,
+    Reports,
+    Reproduction,
+    Sampling,
+)
 
 T = TypeVar("T")
 
-__all__ = ["Drift", "NumberRule", "Perturbation", "Probing", "Protocol", "Reports", "Sampling"]
+__all__ = [
+    "Drift", "Linked", "NumberRule", "Perturbation", "Probing", "Protocol", "Reports", "Reproduction", "Sampling",
+]  # fmt: skip
 
 JOIN = " & "
 """Joins the names of an intersection's attributes, and of its groups: ``sex & age``, ``F & 40-59``."""
@@ -113,26 +123,6 @@ class Splits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reproduction:
-    """How far a value or an interval may lie from the first time when the audit is run again, in absolute terms.
-
-    Attributes:
-        tolerance: Of every metric that has none of its own.
-        metrics: Metric -> its own tolerance.
-    """
-
-    tolerance: float = 1e-6
-    metrics: tuple[tuple[str, float], ...] = ()
-
-    def of(self, metric: str) -> float:
-        """The tolerance of a metric."""
-        return dict(self.metrics).get(metric, self.tolerance)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"tolerance": self.tolerance, "metrics": dict(self.metrics)}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Criterion:
     """One rule: ``metric`` over the groups of ``attribute`` (empty: over all studies) is at most/least ``margin``."""
 
@@ -198,8 +188,9 @@ class Protocol:
     sampling: Sampling | None = None
     perturbation: Perturbation | None = None
     drift: Drift | None = None
+    linked: Linked | None = None
     judges: tuple[str, ...] = ()
-    reproduction: Reproduction = Reproduction()
+    reproduction: Reproduction = field(default_factory=Reproduction)
 
     @classmethod
     def from_yaml(cls, text: str, *, source: str = "protocol.yaml") -> Protocol:
@@ -255,7 +246,7 @@ class Protocol:
             found["metrics"] = list(self.metrics)
         if self.splits:
             found["splits"] = self.splits.to_dict()
-        for name in ("reports", "probing", "sampling", "perturbation", "drift"):
+        for name in ("reports", "probing", "sampling", "perturbation", "drift", "linked"):
             if (section := getattr(self, name)) is not None:
                 found[name] = section.to_dict()
         if self.judges:
@@ -351,19 +342,15 @@ def _build(body: Mapping[str, Any]) -> Protocol:
         sampling=_section(body, "sampling", Sampling.read),
         perturbation=_section(body, "perturbation", Perturbation.read),
         drift=_section(body, "drift", Drift.read),
+        linked=_section(body, "linked", Linked.read),
         judges=tuple(body.get("judges", [])),
-        reproduction=_reproduction(body.get("reproduction") or {}),
+        reproduction=Reproduction.read(body.get("reproduction") or {}),
     )
 
 
 def _section(body: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> T | None:
     """A section that may be left out; one that is there and empty has its defaults."""
     return None if body.get(name) is None else read(body[name])
-
-
-def _reproduction(item: Mapping[str, Any]) -> Reproduction:
-    metrics = sorted((name, float(value)) for name, value in item.get("metrics", {}).items())
-    return Reproduction(tolerance=float(item.get("tolerance", Reproduction.tolerance)), metrics=tuple(metrics))
 
 
 def _label(item: Mapping[str, Any]) -> LabelSpec:

@@ -15,6 +15,7 @@ import yaml
 
 from core.errors import ProtocolError
 from evaluation.engine.protocol_drift_sense import drift_criterion_problems, drift_problems
+from evaluation.engine.protocol_linked import linked_problems
 from evaluation.engine.protocol_texts import basis_problem, text_problems
 
 Path = tuple[str | int, ...]
@@ -205,6 +206,7 @@ def _suite_problems(body: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for name in (body.get("reproduction") or {}).get("metrics", {}):
         if metrics and name not in metrics:
             yield ("reproduction", "metrics", name), f"there is no metric '{name}'. {_known(metrics)}"
+    yield from linked_problems(body)
     if metrics:
         for index, item in enumerate(body["criteria"]):
             yield from _criterion_problems(("criteria", index), item, body, metrics)
@@ -232,6 +234,8 @@ def _criterion_problems(
         yield (*path, "metric"), f"'{item['metric']}' is measured but cannot be a criterion. {_known(judged)}"
     if info.direction not in (None, item["direction"]):
         yield (*path, "direction"), f"'{item['metric']}' is a {info.kind}: it is judged '{info.direction}' a margin."
+    if item["margin"] < 0 and (info.basis != "linked" or info.kind != "rate"):
+        yield (*path, "margin"), f"{item['margin']} is less than the minimum of 0."
     if info.kind == "ratio" and item["margin"] <= 0:
         yield (*path, "margin"), "a ratio needs a margin above 0, such as 0.8."
     if info.kind in {"gap", "ratio"} and not attribute:

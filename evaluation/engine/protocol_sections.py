@@ -1,4 +1,4 @@
-"""Sections of a protocol on what a model writes: reports, questions, samples, perturbations, judges.
+"""Sections of a protocol: on what a model writes, on synthetic patients, on running an audit again.
 
 Each reads its part of a checked body with ``read`` and gives it back with ``to_dict``, keys at their defaults left out.
 """
@@ -149,3 +149,41 @@ class Perturbation(_Section):
     dropped: tuple[str, ...] = ()
     modality: str = "image"
     studies: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linked(_Section):
+    """How synthetic patients are held against real ones.
+
+    Attributes:
+        attacks: Of each kind on the privacy of those whom the generator learnt from, at most.
+        repeats: Learners that are trained on each set, each with a seed of its own.
+    """
+
+    attacks: int = 2000
+    repeats: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """How far a value or an interval may lie from the first time when the audit is run again, in absolute terms.
+
+    Attributes:
+        tolerance: Of every metric that has none of its own.
+        metrics: Metric -> its own tolerance.
+    """
+
+    tolerance: float = 1e-6
+    metrics: tuple[tuple[str, float], ...] = ()
+
+    def of(self, metric: str) -> float:
+        """The tolerance of a metric."""
+        return dict(self.metrics).get(metric, self.tolerance)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tolerance": self.tolerance, "metrics": dict(self.metrics)}
+
+    @classmethod
+    def read(cls, body: Mapping[str, Any]) -> Reproduction:
+        metrics = sorted((name, float(value)) for name, value in body.get("metrics", {}).items())
+        return cls(tolerance=float(body.get("tolerance", cls.tolerance)), metrics=tuple(metrics))

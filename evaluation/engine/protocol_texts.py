@@ -22,6 +22,7 @@ BASES = {
     "samples": "sampling",
     "perturbed": "perturbation",
     "streams": "drift",
+    "linked": "linked",
 }
 """What a metric is computed from -> the section that it needs."""
 
@@ -31,12 +32,14 @@ WHOLE = {
     "samples": "all samples",
     "perturbed": "all changed studies",
     "streams": "every stream of its family",
+    "linked": "all synthetic patients",
 }
 
 
 def text_problems(body: Mapping[str, Any]) -> Iterator[Problem]:
     """Problems of the sections, each with the path of its key. Their shapes were checked."""
-    if not body["labels"] and not any(body.get(name) for name in ("reports", "probing")) and body.get("drift") is None:
+    others = any(body.get(name) is not None for name in ("drift", "linked"))
+    if not body["labels"] and not others and not any(body.get(name) for name in ("reports", "probing")):
         yield (
             ("labels",),
             "name at least one label, or declare 'reports' for a model that writes them, 'probing' for one that "

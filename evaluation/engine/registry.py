@@ -41,6 +41,7 @@ class Basis(StrEnum):
     SAMPLES = "samples"
     PERTURBED = "perturbed"
     STREAMS = "streams"
+    LINKED = "linked"
 
 
 @dataclass(frozen=True, kw_only=True)

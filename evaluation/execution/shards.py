@@ -27,6 +27,7 @@ from evaluation.execution import workers
 from evaluation.execution.ahead import feed
 from evaluation.execution.answers import Asker, NotCachedError, is_unbound
 from evaluation.execution.batches import Batches
+from evaluation.execution.computed import Computer, computer_of
 from evaluation.execution.devices import decodes_inline, describe_device, device
 from evaluation.execution.environment import environment_digest
 from evaluation.execution.evidence_asking import count_asked
@@ -130,6 +131,10 @@ def _settled(shard: Shard, token: str, cached_as: str) -> bool:
 def _work(shard: Shard, token: str, cached_as: str) -> None:
     run, store, meter = shard.run, model_store(), Meter()
     rules = rules_of(run)
+    computer = computer_of(rules)
+    if computer is not None:
+        _compute(shard, token, computer, meter)
+        return
     reader = open_cohort(store.folder_path(run.cohort.digest))
     part = reader.shards[shard.index]
     found = _predictions(shard, token, reader, part, meter, cached_as) if predicts(rules) else nothing(reader, part)
@@ -163,6 +168,29 @@ def _work(shard: Shard, token: str, cached_as: str) -> None:
     shard.from_cache = meter.from_cache
     if not meter.from_cache and meter.studies:
         workers.note_share(meter.studies, meter.seconds["inference"] + meter.seconds["wait"])
+
+
+def _compute(shard: Shard, token: str, computer: Computer, meter: Meter) -> None:
+    """The only share of a run whose figures are computed of whole sets of patients."""
+
+    def told(done: float, message: str) -> None:
+        beat.alive()
+        leases.renew(shard, token, studies_done=int(min(1.0, done) * shard.n_studies))
+
+    with meter.timed("sketch"), _beating(shard, token) as beat:
+        meter.begin_on(describe_device(device()), precision="float32")
+        meter.environment = environment_digest(model_store())
+        found = computer.compute(shard.run, rules_of(shard.run), tell=told)
+        sketch = model_store().put_bytes(found.to_bytes())
+    leases.finish(
+        shard,
+        token,
+        status=ShardStatus.DONE,
+        sketch_digest=sketch,
+        studies_done=shard.n_studies,
+        finished_at=timezone.now(),
+        telemetry=meter.to_dict(),
+    )
 
 
 def rules_of(run: AuditRun) -> Rules:

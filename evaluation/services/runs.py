@@ -15,10 +15,12 @@ from evaluation.access import check_may_request_audit, check_may_steer_run
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.columns import check_columns
 from evaluation.engine.sketch import measured_suites
+from evaluation.execution.computed import check_predicts, computer_of
 from evaluation.models import AuditRun, Protocol, RunStatus, Shard, ShardStatus
 from models_registry.adapters.base import InferenceSettings
 from models_registry.cohorts import CohortReader, open_cohort
 from models_registry.models import CohortVersion, ModelVersion, VersionStatus
+from models_registry.services.cohorts import check_usable
 from models_registry.services.versions import model_store, transition_version
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.JUDGING)
@@ -72,20 +74,32 @@ def request_audit(
     """Order an audit: one row for the run, one for each share of the patients, one task for each share.
 
     Args:
-        settings: Fields of ``InferenceSettings`` that differ from the defaults.
+        settings: Fields of ``InferenceSettings`` that differ from the defaults; of a run whose figures are computed of
+            whole sets, what its computer knows (see ``evaluation.execution.computed``).
         frame, reference: Digests of a monitor's frame, and of the drift sketch to compare with; given by monitors.
 
     Raises:
         DeniedError: the requester is no auditor, submitted the version, or approved the protocol.
         AdapterError: there is no such setting, or it cannot have this value.
         ProtocolError: the cohort or the model lacks what the protocol judges by.
-        ConflictError: the same audit is under way, or the version is a draft, under review, rejected or retired.
+        ConflictError: the same audit is under way; the version is a draft, under review, rejected or retired; or the
+            cohort is in quarantine, and this is no audit of synthetic patients.
     """
     check_may_request_audit(by, version=version, protocol=protocol)
     _check_auditable(version)
-    reader = open_cohort(model_store().folder_path(cohort.digest))
-    _check_fit(version, reader, protocol, cohort, frame=frame, reference=reference)
-    inference = _inference(settings or {})
+    rules = Rules.from_dict(protocol.body)
+    computer = computer_of(rules)
+    if computer is not None:
+        inference = computer.settle(version=version, cohort=cohort, rules=rules, settings=settings or {})
+        shares = [Shard(index=0, cohort_shard_digest=cohort.digest, n_studies=cohort.n_studies)]
+    else:
+        check_usable(cohort)
+        reader = open_cohort(model_store().folder_path(cohort.digest))
+        _check_fit(version, reader, rules, cohort, frame=frame, reference=reference)
+        inference = _inference(settings or {})
+        shares = [
+            Shard(index=item.index, cohort_shard_digest=item.digest, n_studies=item.n_studies) for item in reader.shards
+        ]
     watched = {"frame": frame, "reference": reference} if frame else {}
     facts = {"version": version.digest, "cohort": cohort.digest, "protocol": protocol.digest} | watched
     spec = sha256_json({"system": version.system.slug, "settings": inference} | facts)
@@ -99,10 +113,9 @@ def request_audit(
         reference_digest=reference,
         by=by,
     )
-    Shard.objects.bulk_create(
-        Shard(run=run, index=shard.index, cohort_shard_digest=shard.digest, n_studies=shard.n_studies)
-        for shard in reader.shards
-    )
+    for share in shares:
+        share.run = run
+    Shard.objects.bulk_create(shares)
     if version.status in {VersionStatus.SUBMITTED, VersionStatus.VOID}:
         transition_version(version=version, to=VersionStatus.IN_AUDIT, by=by, reason=f"audit {run.pk} requested")
     ledger.record(
@@ -170,7 +183,7 @@ def _create_run(
 def _check_fit(
     version: ModelVersion,
     reader: CohortReader,
-    protocol: Protocol,
+    rules: Rules,
     cohort: CohortVersion,
     *,
     frame: str,
@@ -181,8 +194,9 @@ def _check_fit(
     Raises:
         ProtocolError: naming everything that is missing at once.
     """
+    check_predicts(version, rules)
     given = [column for column in reader.manifest.columns if not column.startswith(("pred.", "score."))]
-    answers, rules = version.config.get("outputs", []), Rules.from_dict(protocol.body)
+    answers = version.config.get("outputs", [])
     measured_suites(rules, watched=bool(frame))
     check_columns(
         rules,

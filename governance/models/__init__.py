@@ -5,7 +5,7 @@ from governance.models.grants import DownloadLink, Grant
 from governance.models.incidents import Incident, IncidentClock, IncidentEvent
 from governance.models.oversight import OutputCount, Override, OversightMeasure
 from governance.models.policies import Acceptance, Policy
-from governance.models.releases import ReleaseVote, SyntheticRelease
+from governance.models.releases import ReleaseExport, ReleaseVote, SyntheticRelease
 from governance.models.reviews import Comment, Condition, Recusal, Review, Vote
 from governance.models.risks import Control, Risk, RiskAcceptance, RiskFinding, RiskRating
 from governance.models.statements import Answer, Statement
@@ -27,6 +27,7 @@ __all__ = [
     "OversightMeasure",
     "Policy",
     "Recusal",
+    "ReleaseExport",
     "ReleaseVote",
     "Report",
     "Review",

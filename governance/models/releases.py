@@ -83,3 +83,39 @@ class ReleaseVote(models.Model):
 
     def __str__(self) -> str:
         return f"{self.voter}: {self.choice}"
+
+
+class ReleaseExport(models.Model):
+    """The files of a released cohort, in one archive with datasheet and signed statement.
+
+    ``terms`` is what they say besides: who publishes them, whom to ask, under which licence. They are downloaded only
+    while the release stands.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Being written"
+        ISSUED = "issued", "Issued"
+        FAILED = "failed", "Failed"
+
+    release = models.ForeignKey(SyntheticRelease, on_delete=models.PROTECT, related_name="exports")
+    terms = models.JSONField(default=dict)
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.QUEUED)
+    digest = models.CharField(max_length=64, blank=True)
+    file_name = models.CharField(max_length=200, blank=True)
+    size = models.PositiveBigIntegerField(null=True, blank=True)
+    statement_digest = models.CharField(max_length=64, blank=True)
+    key_id = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    issued_by = models.ForeignKey(PERSON, on_delete=models.PROTECT, related_name="+")
+    issued_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-issued_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["release"], condition=Q(status="queued"), name="release_export_once_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Export {self.pk} of {self.release}"

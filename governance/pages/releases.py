@@ -8,20 +8,24 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
+from core.errors import NotFoundError
 from core.pages.forms import HouseForm, attempt, bind
 from core.pages.readers import HouseRequest, reads
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
 from core.plain_text import MOST_TEXT
 from evaluation.models import AuditRun, RunStatus
 from governance.access_releases import check_may_request_release
-from governance.models import ReleaseVote, SyntheticRelease
+from governance.execution_releases import export_path
+from governance.models import ReleaseExport, ReleaseVote, SyntheticRelease
 from governance.pages.ballots import Ballot, closing_form
+from governance.pages.documents import record_download
 from governance.selectors import releases as selectors
+from governance.services.exports import request_export
 from governance.services.releases import cast_release_vote, request_release, revoke_release, withdraw_release
 from models_registry.models import CohortVersion
 
@@ -100,6 +104,14 @@ class ReleaseVoteForm(SigningForm):
     )
 
 
+class ExportForm(HouseForm):
+    publisher = forms.CharField(label="Who publishes it", max_length=300, help_text="Your institution.")
+    contact = forms.CharField(label="Whom to ask", max_length=300, help_text="An address that will still be read.")
+    licence = forms.CharField(
+        label="Licence", max_length=300, help_text="What recipients may do with the files, such as CC-BY-NC-4.0."
+    )
+
+
 @require_safe
 @reads
 def release_list(request: HouseRequest) -> HttpResponse:
@@ -152,6 +164,7 @@ def _room(request: HouseRequest, release: SyntheticRelease, **sent: HouseForm) -
         "ballot": ask_or_skip(ReleaseVoteForm(), request),
         "withdrawal": WithdrawForm(prefix="withdraw"),
         "revocation": RevokeForm(prefix="revoke"),
+        "export": ExportForm(prefix="export"),
     }
     [form] = sent.values()
     context: dict[str, Any] = unsent | sent
@@ -179,3 +192,25 @@ def release_revoke(request: HouseRequest, pk: int) -> HttpResponse:
         messages.success(request, "The release is revoked. Tell its recipients to stop using the set.")
         return redirect("release", pk=pk)
     return _room(request, release, revocation=form)
+
+
+@require_POST
+@reads
+def release_export(request: HouseRequest, pk: int) -> HttpResponse:
+    release, form = selectors.release_by_id(pk), ExportForm(request.POST, prefix="export")
+    if attempt(form, partial(request_export, release=release, by=request.user)):
+        messages.success(request, "A worker writes the files. They stand on this page when they are signed.")
+        return redirect("release", pk=pk)
+    return _room(request, release, export=form)
+
+
+@require_safe
+@reads
+def release_download(request: HouseRequest, pk: int, export_pk: int) -> FileResponse:
+    rows = ReleaseExport.objects.filter(pk=export_pk, release=pk, status=ReleaseExport.Status.ISSUED)
+    export = rows.select_related("release__cohort__cohort").first()
+    if export is None:
+        raise Http404(NotFoundError("There are no such files.", remedy="Open them from the page of the release."))
+    path = export_path(export)
+    record_download(request, act="release.downloaded", subject=("SyntheticRelease", pk), digest=export.digest)
+    return FileResponse(path.open("rb"), as_attachment=True, filename=export.file_name)

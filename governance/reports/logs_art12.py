@@ -32,7 +32,11 @@ ACTS = (
     ("version_intake", gettext_lazy("A version is received, checked, confirmed or discarded")),
     ("cohort", gettext_lazy("A cohort is registered")),
     ("cohort_import", gettext_lazy("A file of patients is taken in as a cohort")),
-    ("generation", gettext_lazy("Synthetic patients are ordered")),
+    ("generation", gettext_lazy("Synthetic patients are ordered, or their making is cancelled")),
+    (
+        "generator",
+        gettext_lazy("A generator of synthetic patients is ordered; its training is cancelled or resumed"),
+    ),
     ("training", gettext_lazy("A training is ordered")),
     ("protocol", gettext_lazy("A protocol is locked or approved")),
     ("run", gettext_lazy("An audit is requested, resumed, cancelled or judged; advice is given")),
@@ -69,7 +73,13 @@ ACTS = (
     ("measure", gettext_lazy("A measure of human oversight is recorded, verified or ended")),
     ("override", gettext_lazy("Overrides of outputs by clinicians are recorded")),
     ("outputs", gettext_lazy("Numbers of outputs shown to clinicians are recorded")),
-    ("release", gettext_lazy("The release of a synthetic cohort is asked for, decided, withdrawn or revoked")),
+    (
+        "release",
+        gettext_lazy(
+            "The release of a synthetic cohort is asked for, decided, withdrawn or revoked; its files are written or "
+            "downloaded"
+        ),
+    ),
     ("release_vote", gettext_lazy("A vote on the release of a synthetic cohort is cast")),
     ("cohort_role", gettext_lazy("A cohort is given a role")),
     ("stepup", gettext_lazy("A proof of identity for a signature is refused")),

@@ -16,11 +16,12 @@ from core.errors import AuscultError, DeniedError, NotFoundError
 from core.models import Role, RoleGrant, User
 from evaluation.models import AuditRun, Outcome, RunStatus
 from governance.access_releases import (
+    check_may_export_release,
     check_may_revoke_release,
     check_may_vote_on_release,
     check_may_withdraw_release,
 )
-from governance.models import ReleaseVote, SyntheticRelease
+from governance.models import ReleaseExport, ReleaseVote, SyntheticRelease
 from governance.persons import separate_votes
 from governance.standing.kinds import kinds_of
 from models_registry.models import CohortVersion
@@ -71,6 +72,8 @@ class ReleaseDetail:
     may_approve: Permission
     may_withdraw: Permission
     may_revoke: Permission
+    may_export: Permission
+    exports: tuple[ReleaseExport, ...]
 
 
 def is_synthetic(cohort: CohortVersion) -> bool:
@@ -122,7 +125,7 @@ def _procedural(cohort: CohortVersion) -> Basis:
 def _lack(cohort: CohortVersion, run: AuditRun | None, evidence: dict[str, Any] | None) -> str:
     """What is missing of an audit of privacy, in a sentence; empty where nothing is."""
     if run is None:
-        return "No audit was named, and no suite of this installation audits the privacy of a synthetic set yet."
+        return "No audit was named."
     if run.cohort_id != cohort.pk:
         return f"Audit {run.pk} is about another cohort."
     if run.status != RunStatus.DONE:
@@ -219,6 +222,8 @@ def release_detail(release: SyntheticRelease, *, user: User) -> ReleaseDetail:
         may_approve=can(check_may_approve_release, user, release, basis),
         may_withdraw=can(check_may_withdraw_release, user, release),
         may_revoke=can(check_may_revoke_release, user, release),
+        may_export=can(check_may_export_release, user, release),
+        exports=tuple(release.exports.select_related("issued_by")),
     )
 
 

@@ -237,6 +237,9 @@ def _move(release: SyntheticRelease, to: SyntheticRelease.Status, *, by: User, r
         raise ConflictError("This decision was closed meanwhile; nothing of yours was kept.", remedy=RELOAD)
     for name, value in facts.items():
         setattr(release, name, value)
+    if release.cohort.parent_id is not None and to in (Status.APPROVED, Status.REVOKED):
+        # What a generator made is used for nothing before it is released, nor after that ends.
+        CohortVersion.objects.filter(pk=release.cohort_id).update(quarantined=to == Status.REVOKED)
     resolve(f"release:{release.pk}")
 
 

@@ -58,6 +58,9 @@ class CohortVersion(models.Model):
     summary = models.JSONField()
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
     generator_digest = models.CharField(max_length=64, blank=True)
+    quarantined = models.BooleanField(
+        default=False, help_text="Made by a generator, and not released: nothing is done with it but its own audit"
+    )
     registered_by = models.ForeignKey(PERSON, on_delete=models.PROTECT, related_name="+")
     registered_at = models.DateTimeField(auto_now_add=True)
 

@@ -135,9 +135,16 @@ def create_cohort_version(
     digest: str,
     manifest: dict[str, Any],
     generator_digest: str = "",
+    parent: CohortVersion | None = None,
+    quarantined: bool = False,
     by: User,
 ) -> CohortVersion:
-    """Register content that lies in the store already. The same content twice is the same version."""
+    """Register content that lies in the store already. The same content twice is the same version.
+
+    Args:
+        parent: The cohort that its patients are like, where a generator learnt from one.
+        quarantined: See ``CohortVersion``.
+    """
     existing = CohortVersion.objects.filter(digest=digest).first()
     if existing:
         return existing
@@ -163,6 +170,8 @@ def create_cohort_version(
         "n_patients": manifest["n_patients"],
         "summary": manifest["summary"],
         "generator_digest": generator_digest,
+        "parent": parent,
+        "quarantined": quarantined,
         "registered_by": by,
     }
     version, new = CohortVersion.objects.get_or_create(digest=digest, defaults=facts)
@@ -179,9 +188,23 @@ def create_cohort_version(
             "n_patients": version.n_patients,
             "simulated": simulated,
             "source_digest": manifest["source_digest"],
-        },
+        }
+        | ({"parent": parent.digest, "quarantined": quarantined} if parent else {}),
     )
     return version
+
+
+def check_usable(cohort: CohortVersion) -> None:
+    """Raise where a cohort is in quarantine: what a generator made is used for nothing before it is released.
+
+    Raises:
+        ConflictError: it is.
+    """
+    if cohort.quarantined:
+        raise ConflictError(
+            f"{cohort} is in quarantine: a generator made it, and no data protection officer has released it.",
+            remedy="Have its privacy audited and ask for its release.",
+        )
 
 
 def _move(row: CohortImport, old: set[CohortImport.Status], new: CohortImport.Status, **changes: Any) -> None:

@@ -11,6 +11,7 @@ from core.errors import ConflictError
 from core.models import User
 from models_registry.access import check_may_train
 from models_registry.models import AISystem, CohortVersion, ModelVersion, SystemKind, TrainingJob, VersionStatus
+from models_registry.services.cohorts import check_usable
 
 if TYPE_CHECKING:
     from models_registry.reference.training import TrainingSettings
@@ -40,12 +41,13 @@ def request_training(
     Raises:
         DeniedError: ``by`` is no ML engineer.
         AdapterError: a setting is unknown or has a value that it cannot have.
-        ConflictError: the label is empty, taken, or being trained already; the system is of the wrong kind; the
-            backbone is missing, not wanted, or no backbone of this platform.
+        ConflictError: the cohort is in quarantine; the label is empty, taken, or being trained already; the system is
+            of the wrong kind; the backbone is missing, not wanted, or no backbone of this platform.
     """
     from models_registry.reference.training import TrainingSettings
 
     check_may_train(by)
+    check_usable(cohort)
     wanted = TrainingSettings.from_dict(settings)
     version_label = version_label.strip()
     _check_label(system, version_label)

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.digests import folder_manifest, manifest_digest
+from core.digests import folder_manifest, manifest_digest, sha256_json
 from core.errors import AuscultError, CohortError
 from evaluation.engine.statistics.seeds import generator
+from synthetic.generators.canaries import as_studies, canaries_of, with_canaries
 from synthetic.generators.consistency import report_faults
 from synthetic.generators.keeping import CURVES, Finished, curve_writer, key_of, studies_digest
-from synthetic.generators.parts import PARTS, Learning, Wish
+from synthetic.generators.parts import PARTS, Explains, Learning, Wish
 from synthetic.generators.reading import REPORT
 from synthetic.generators.rejection import Acceptance, Chosen, bars_of, choose_images
 from synthetic.generators.settings import LEAST_PATIENTS, GeneratorSettings
@@ -82,6 +83,7 @@ def train_generator(
     training = _Training(
         settings=settings, finished=Finished(resume), tell=tell or (lambda share, message: None),
         log=curve_writer(resume / CURVES, log or (lambda curve, step, value: None)), data=studies_digest(studies),
+        canaries=canaries_of(learning, settings.canaries, rare_below=settings.rare_below, seed=settings.seed),
     )  # fmt: skip
     fitted, left_out = training.learn(learning, critic, held_out)
     seen = fitted.get("critic")
@@ -94,6 +96,7 @@ def train_generator(
         "studies": {name: len(part) for name, part in zip(SHARES, parts, strict=True)},
         "parts": {role: settings.parts[role] for role in fitted},
         "left_out": left_out,
+        "canaries": training.canaries if "report" in fitted else [],
         "bars": bars_of(seen, held_out) if seen is not None and "image" in fitted else {},
         "facts": {role: part.facts for role, part in fitted.items()},
     }
@@ -148,12 +151,37 @@ class Generator:
         count = min(AT_ONCE, wish.patients - number * AT_ONCE)
         own = int(generator(seed, "share", str(number)).integers(2**32))
         draft = self.parts["tables"].sample(replace(wish, patients=count), seed=own)
-        studies = _with_keys(draft, f"SYN-{self.digest[:8]}-{seed}", first=number * AT_ONCE)
+        # Other wishes make other patients, also with the same seed: no two patients share a key.
+        wished = sha256_json(replace(wish, patients=1).to_dict())[:6]
+        studies = _with_keys(draft, f"SYN-{self.digest[:8]}-{wished}-{seed}", first=number * AT_ONCE)
         if "series" in self.parts:
             studies = replace(studies, series=self.parts["series"].sample(studies, seed=own))
         chosen = self._with_images(studies, own)
         studies = replace(studies, images=chosen.images) if "image" in self.parts else studies
         return self._with_reports(studies, chosen, own)
+
+    def losses(self, studies: LinkedStudies, *, seed: int) -> dict[str, npt.NDArray[np.float32]]:
+        """How badly each part explains given studies, by role: float32 [n], the lower the better known.
+
+        NaN where a study lacks what the part makes. A part that cannot tell is left out. What an attacker with the
+        weights in hand can compute.
+        """
+        image = self.parts.get("image")
+        latents = image.encode(studies.images) if image is not None and studies.images is not None else None
+        return {
+            role: part.losses(studies, latents, seed=seed)
+            for role, part in self.parts.items()
+            if isinstance(part, Explains)
+        }
+
+    @property
+    def canaries(self) -> tuple[str, ...]:
+        """The invented texts that the report part learnt."""
+        return tuple(self.body["canaries"])
+
+    def canary_losses(self, like: LinkedStudies, texts: list[str], *, seed: int) -> npt.NDArray[np.float32] | None:
+        """Losses of the report part on texts; None where it has none, or cannot tell."""
+        return self.losses(as_studies(like, texts), seed=seed).get("report")
 
     def _with_images(self, studies: LinkedStudies, seed: int) -> Chosen:
         nothing = np.zeros(len(studies), dtype=np.bool_)
@@ -198,6 +226,7 @@ class _Training:
     tell: Tell
     log: Log
     data: str
+    canaries: list[str]
 
     def learn(
         self, learning: LinkedStudies, critic: LinkedStudies, held_out: LinkedStudies
@@ -214,6 +243,7 @@ class _Training:
             if reason := part.missing(own):
                 left_out[role] = reason
             else:
+                own = with_canaries(own, self.canaries) if role == "report" else own
                 fitted[role] = self._fitted(role, part, own, done, fitted | {"held_out": held_out})
             done += WEIGHT[role]
             self.tell(min(done, 1.0), f"{role}: done" if role in fitted else f"{role}: left out, {left_out[role]}")

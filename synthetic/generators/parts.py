@@ -8,20 +8,23 @@ studies that the others learn from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from core.errors import AuscultError
 from core.registry import Registry
 from synthetic.generators.plans import Plans
 from synthetic.generators.settings import GeneratorSettings
 from synthetic.generators.studies import LinkedStudies, Objects, Pixels, Readings, Tell
 
 Floats = npt.NDArray[np.float32]
+MOST_PATIENTS = 1_000_000
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -42,6 +45,39 @@ class Wish:
     least: Mapping[str, float] = field(default_factory=dict)
     most: Mapping[str, float] = field(default_factory=dict)
     findings: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> Wish:
+        """A wish from JSON.
+
+        Raises:
+            AuscultError: naming the field that is unknown or of the wrong kind.
+        """
+        known = {item.name for item in fields(cls)}
+        for name, value in body.items():
+            if name not in known:
+                raise _wrong(name, value, f"one of {', '.join(sorted(known))}")
+            if name != "patients" and not isinstance(value, Mapping):
+                raise _wrong(name, value, "columns with their values")
+        patients = body.get("patients")
+        if type(patients) is not int or not 1 <= patients <= MOST_PATIENTS:
+            raise _wrong("patients", patients, f"a whole number from 1 to {MOST_PATIENTS:,}")
+        for name in ("least", "most"):
+            for column, bound in body.get(name, {}).items():
+                if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+                    raise _wrong(f"{name}.{column}", bound, "a number")
+        return cls(**body)
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _wrong(name: str, value: object, expected: str) -> AuscultError:
+    return AuscultError(f"The wish's {name} is {value!r}.", remedy=f"Give {expected}.", column=name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +157,14 @@ class Critic(Fitted, Protocol):
 
     def agreement(self, images: Pixels, plans: Plans) -> Floats:
         """float32 [n]: mean log-probability of the plan's told parts; NaN where it tells none."""
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A part that can tell how well it explains studies that are given: what an attack on its weights needs."""
+
+    def losses(self, studies: LinkedStudies, latents: Floats | None, *, seed: int) -> Floats:
+        """float32 [n]: loss of each study, NaN where it lacks what the part makes. The lower, the better known."""
 
 
 class Part(Protocol[T_co]):

@@ -39,6 +39,7 @@ class GeneratorSettings:
         parts: Role -> name of the part that plays it, as registered; see ``parts.PARTS``.
         effort: Share of the full number of training steps of every part: 1 for use, little for a try.
         rare_below: Values of a category that fewer patients hold are not learnt from.
+        canaries: Invented texts that the report part learns beside the real ones, for audits to look for.
         privacy: Differential privacy; None without.
     """
 
@@ -52,6 +53,7 @@ class GeneratorSettings:
     )  # fmt: skip
     effort: float = 1.0
     rare_below: int = 11
+    canaries: int = 100
     privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
@@ -63,6 +65,8 @@ class GeneratorSettings:
             raise _wrong("effort", self.effort, "a number above 0 and at most 4")
         if not 2 <= self.rare_below <= 1000:
             raise _wrong("rare_below", self.rare_below, "a whole number from 2 to 1,000")
+        if not 0 <= self.canaries <= 1000:
+            raise _wrong("canaries", self.canaries, "a whole number from 0 to 1,000")
         if unknown := set(self.parts) - set(ROLES):
             raise _wrong("parts", ", ".join(sorted(unknown)), f"parts for {', '.join(ROLES)}")
 

@@ -81,7 +81,7 @@ def test_a_derived_set_says_why_it_can_only_be_refused(derived: SyntheticRelease
     officer = sign_in("dora")
     page = officer.get(room(derived)).content.decode()
     assert "It can only be refused" in page
-    assert "no suite of this installation audits the privacy of a synthetic set yet" in page
+    assert "It needs an audit of its privacy that passes. No audit was named." in page
     [approve] = re.findall(r"<input[^>]*value=.approve.[^>]*>", page)
     [reject] = re.findall(r"<input[^>]*value=.reject.[^>]*>", page)
     assert "disabled" in approve and "disabled" not in reject

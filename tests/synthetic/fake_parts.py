@@ -83,7 +83,7 @@ class Images(Kept):
         return picture_of(present, rng)
 
     def encode(self, images: Any) -> Any:
-        return images.reshape(len(images), 1, SIZE, SIZE).astype(np.float32)
+        return images.reshape(len(images), 1, *images.shape[1:]).astype(np.float32)
 
 
 class Critic(Kept):

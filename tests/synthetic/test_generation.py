@@ -18,7 +18,7 @@ from models_registry.execution import cohort_folder
 from models_registry.models import CohortVersion, JobStatus
 from synthetic import execution
 from synthetic.models import Generation
-from synthetic.services import request_generation
+from synthetic.services.generations import request_generation
 from tests.registry import scene
 from tests.registry.scene import acts, snapshot
 

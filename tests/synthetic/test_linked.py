@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,7 +94,9 @@ def test_line_1_synthetic_keys_never_meet_real_ones(tmp_path: Path) -> None:
     generator = trained(tmp_path)
     made = generator.sample(Wish(patients=300), seed=1).studies
     assert len(made.patients) == 300 and len(set(made.study_ids)) == len(made)
-    assert all(name.startswith(f"SYN-{generator.digest[:8]}-1-P") for name in made.patients)
+    assert all(re.fullmatch(rf"SYN-{generator.digest[:8]}-[0-9a-f]{{6}}-1-P\d{{6}}", name) for name in made.patients)
+    others = generator.sample(Wish(patients=300, attributes={"sex": "F"}), seed=1).studies
+    assert not set(made.patients) & set(others.patients), "another wish with the same seed makes others"
     assert not set(made.patients) & set(studies_of(400).patients)
 
 

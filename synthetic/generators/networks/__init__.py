@@ -1,0 +1,1 @@
+"""Networks that parts of generators train. Each module imports torch, so it is imported inside functions alone."""

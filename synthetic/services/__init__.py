@@ -1,0 +1,1 @@
+"""Acts of people: ordering patients and generators of them."""
