@@ -87,19 +87,7 @@ def request_audit(
     """
     check_may_request_audit(by, version=version, protocol=protocol)
     _check_auditable(version)
-    rules = Rules.from_dict(protocol.body)
-    computer = computer_of(rules)
-    if computer is not None:
-        inference = computer.settle(version=version, cohort=cohort, rules=rules, settings=settings or {})
-        shares = [Shard(index=0, cohort_shard_digest=cohort.digest, n_studies=cohort.n_studies)]
-    else:
-        check_usable(cohort)
-        reader = open_cohort(model_store().folder_path(cohort.digest))
-        _check_fit(version, reader, rules, cohort, frame=frame, reference=reference)
-        inference = _inference(settings or {})
-        shares = [
-            Shard(index=item.index, cohort_shard_digest=item.digest, n_studies=item.n_studies) for item in reader.shards
-        ]
+    inference, shares = _settled(version, cohort, protocol, settings or {}, frame=frame, reference=reference)
     watched = {"frame": frame, "reference": reference} if frame else {}
     facts = {"version": version.digest, "cohort": cohort.digest, "protocol": protocol.digest} | watched
     spec = sha256_json({"system": version.system.slug, "settings": inference} | facts)
@@ -126,6 +114,30 @@ def request_audit(
     )
     _enqueue(run)
     return run
+
+
+def _settled(
+    version: ModelVersion,
+    cohort: CohortVersion,
+    protocol: Protocol,
+    settings: dict[str, Any],
+    *,
+    frame: str,
+    reference: str,
+) -> tuple[dict[str, Any], list[Shard]]:
+    """The settings of a run, complete, and its shares, once everything fits."""
+    rules = Rules.from_dict(protocol.body)
+    computer = computer_of(rules)
+    if computer is not None:
+        complete = computer.settle(version=version, cohort=cohort, rules=rules, settings=settings)
+        return complete, [Shard(index=0, cohort_shard_digest=cohort.digest, n_studies=cohort.n_studies)]
+    check_usable(cohort)
+    reader = open_cohort(model_store().folder_path(cohort.digest))
+    _check_fit(version, reader, rules, cohort, frame=frame, reference=reference)
+    shares = [
+        Shard(index=item.index, cohort_shard_digest=item.digest, n_studies=item.n_studies) for item in reader.shards
+    ]
+    return _inference(settings), shares
 
 
 def _check_auditable(version: ModelVersion) -> None:

@@ -175,23 +175,23 @@ def create_cohort_version(
         "registered_by": by,
     }
     version, new = CohortVersion.objects.get_or_create(digest=digest, defaults=facts)
-    if not new:  # registered by somebody else at this very moment
-        return version
-    ledger.record(
-        actor=by.username,
-        act="cohort.registered",
-        subject=("CohortVersion", version.pk),
-        payload={
-            "cohort": cohort.slug,
-            "digest": digest,
-            "n_studies": version.n_studies,
-            "n_patients": version.n_patients,
-            "simulated": simulated,
-            "source_digest": manifest["source_digest"],
-        }
-        | ({"parent": parent.digest, "quarantined": quarantined} if parent else {}),
-    )
+    if new:  # else registered by somebody else at this very moment
+        _record_registered(version, source_digest=manifest["source_digest"], by=by)
     return version
+
+
+def _record_registered(version: CohortVersion, *, source_digest: str, by: User) -> None:
+    payload = {
+        "cohort": version.cohort.slug,
+        "digest": version.digest,
+        "n_studies": version.n_studies,
+        "n_patients": version.n_patients,
+        "simulated": version.cohort.simulated,
+        "source_digest": source_digest,
+    }
+    if version.parent is not None:
+        payload |= {"parent": version.parent.digest, "quarantined": version.quarantined}
+    ledger.record(actor=by.username, act="cohort.registered", subject=("CohortVersion", version.pk), payload=payload)
 
 
 def check_usable(cohort: CohortVersion) -> None:

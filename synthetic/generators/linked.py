@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ import numpy.typing as npt
 from core.digests import folder_manifest, manifest_digest, sha256_json
 from core.errors import AuscultError, CohortError
 from evaluation.engine.statistics.seeds import generator
+from evaluation.engine.statistics.threads import cores
 from synthetic.generators.canaries import as_studies, canaries_of, with_canaries
 from synthetic.generators.consistency import report_faults
+from synthetic.generators.fixed_threads import fixed_threads
 from synthetic.generators.keeping import CURVES, Finished, curve_writer, key_of, studies_digest
 from synthetic.generators.parts import PARTS, Explains, Learning, Wish
 from synthetic.generators.reading import REPORT
@@ -139,11 +143,17 @@ class Generator:
             AuscultError: the wish names what was never learnt, or what no patient can have.
         """
         made: list[Made] = []
-        for start in range(0, wish.patients, AT_ONCE):
-            made.append(self.share(wish, start // AT_ONCE, seed=seed))
-            if tell:
-                done = min(start + AT_ONCE, wish.patients)
-                tell(done / wish.patients, f"{done:,} of {wish.patients:,} patients")
+        shares = range(ceil(wish.patients / AT_ONCE))
+        with fixed_threads(), ThreadPoolExecutor(cores(), thread_name_prefix="patients") as pool:
+            waiting = [pool.submit(self.share, wish, number, seed=seed) for number in shares]
+            try:
+                for number, item in enumerate(waiting):
+                    made.append(item.result())
+                    if tell:
+                        done = min((number + 1) * AT_ONCE, wish.patients)
+                        tell(done / wish.patients, f"{done:,} of {wish.patients:,} patients")
+            finally:
+                pool.shutdown(cancel_futures=True)
         return joined(made)
 
     def share(self, wish: Wish, number: int, *, seed: int) -> Made:

@@ -92,6 +92,8 @@ def test_models_run_in_a_queue_of_their_own(read: Read) -> None:
         "evaluation.tasks.run_shard",
         "evaluation.tasks.prepare_monitor",
         "models_registry.tasks.train",
+        "synthetic.tasks.train_generator",
+        "synthetic.tasks.make_patients",
     }
 
 

@@ -32,15 +32,15 @@ def one_blas_thread() -> Iterator[None]:
 
 def in_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """``work`` of each item, in their order; the first error is raised. BLAS is held to one thread meanwhile."""
-    todo, cores = list(items), _cores()
+    todo, free = list(items), cores()
     with one_blas_thread():
-        if cores < 2 or len(todo) < 2:
+        if free < 2 or len(todo) < 2:
             return [work(item) for item in todo]
-        with ThreadPoolExecutor(min(len(todo), cores + SPARE), thread_name_prefix="engine") as pool:
+        with ThreadPoolExecutor(min(len(todo), free + SPARE), thread_name_prefix="engine") as pool:
             return list(pool.map(work, todo))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -24,7 +24,7 @@ from synthetic.generators.plans import Plans
 from synthetic.generators.studies import LinkedStudies, Pixels
 
 SCHEMA = "auscult/critic-cnn/1"
-STEPS = 700
+STEPS = 500
 LEAST_STEPS = 60
 
 

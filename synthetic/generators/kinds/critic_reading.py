@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import AuscultError
-from synthetic.generators.kinds.series_conditions import aligned, patient_numbers
+from synthetic.generators.kinds.conditions import aligned, patient_numbers
 from synthetic.generators.parts import Reading
 from synthetic.generators.plans import PARTS, Plans
 from synthetic.generators.studies import LinkedStudies, Pixels

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import AuscultError
-from synthetic.generators.kinds.series_conditions import aligned, patient_numbers
+from synthetic.generators.kinds.conditions import aligned, patient_numbers
 from synthetic.generators.parts import Reading
 from synthetic.generators.studies import LinkedStudies
 

@@ -19,10 +19,10 @@ from core.errors import AuscultError
 from evaluation.engine.statistics.seeds import generator
 from synthetic.generators.fixed_threads import fixed_threads
 from synthetic.generators.keeping import key_of, studies_digest
+from synthetic.generators.kinds.conditions import Conditions, learn_conditions
 from synthetic.generators.kinds.critic_reading import PlanReader, agreement_of, learnt_states, learnt_words
 from synthetic.generators.kinds.image_gate import check_reconstructions
 from synthetic.generators.kinds.image_rows import balanced_weights, noise_of, with_image_before
-from synthetic.generators.kinds.series_conditions import Conditions, learn_conditions
 from synthetic.generators.parts import PARTS, Learning
 from synthetic.generators.studies import LinkedStudies, Pixels
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 SCHEMA = "auscult/image-latent-flow/1"
-STEPS = {"reader": 700, "autoencoder": 1000, "flow": 1800}
+STEPS = {"reader": 500, "autoencoder": 700, "flow": 1100}
 LEAST_STEPS = {"reader": 60, "autoencoder": 150, "flow": 60}
 """However little the effort: with fewer, no finding survives the autoencoder."""
 SHARES = {"reader": 0.2, "autoencoder": 0.35, "flow": 0.4}
@@ -42,8 +42,8 @@ FOLLOWED = 8
 GUIDANCES = (1.0, 1.5, 2.0)
 """Of which the smallest is taken that shows plans as clearly as real images do: more makes images alike."""
 CLEARLY = 0.1
-"""By how much the mean log-probability of plans may be lower than in real images: a critic that refuses some makes up for
-it, and findings that are clearer than real ones teach other models too little."""
+"""By how much the mean log-probability of plans may be lower than in real images: a critic that refuses some makes up
+for it, and findings that are clearer than real ones teach other models too little."""
 TRIED = 128
 LATENTS_AT_LEAST = 20
 """Images without which nothing can be learnt."""

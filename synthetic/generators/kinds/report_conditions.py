@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthetic.generators.kinds.series_conditions import (
+from synthetic.generators.kinds.conditions import (
     aligned,
     common_words,
     is_number_column,

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from core.errors import AuscultError
 from evaluation.engine.statistics.seeds import generator
+from synthetic.generators.kinds.conditions import Conditions, learn_conditions, patient_numbers
 from synthetic.generators.kinds.series_calibration import Calibration, correct, learn_levels
 from synthetic.generators.kinds.series_checking import series_facts
-from synthetic.generators.kinds.series_conditions import Conditions, learn_conditions, patient_numbers
 from synthetic.generators.kinds.series_grid import (
     LONGEST,
     Grid,
