@@ -53,11 +53,11 @@ install_packages() {
     if [ -x "$venv/bin/uv" ] || "${pip[@]}" install -q uv >&2; then
         if [ -n "${PIP_FIND_LINKS:-}" ] && [ -d "$PIP_FIND_LINKS" ]; then export UV_FIND_LINKS="$PIP_FIND_LINKS"; fi
         VIRTUAL_ENV="$PWD/$venv" "$venv/bin/uv" pip install -q -c constraints.txt -e "$what" >&2 &&
-            VIRTUAL_ENV="$PWD/$venv" "$venv/bin/uv" pip install -q -c constraints.txt --no-deps torchxrayvision >&2 && return
+            VIRTUAL_ENV="$PWD/$venv" "$venv/bin/uv" pip install -q -c constraints.txt --no-deps torchxrayvision lifelines >&2 && return
         say "uv could not install everything; trying pip."
     fi
     "${pip[@]}" install -q -c constraints.txt -e "$what" >&2 &&
-        "${pip[@]}" install -q -c constraints.txt --no-deps torchxrayvision >&2 && return
+        "${pip[@]}" install -q -c constraints.txt --no-deps torchxrayvision lifelines >&2 && return
     fail "the packages could not be installed; the reason stands above." "Check the network or the package index that pip is set to use, then run the same command again."
 }
 

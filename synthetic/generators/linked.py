@@ -27,6 +27,7 @@ from synthetic.generators.consistency import report_faults
 from synthetic.generators.fixed_threads import fixed_threads
 from synthetic.generators.keeping import CURVES, Finished, curve_writer, key_of, studies_digest
 from synthetic.generators.parts import PARTS, Explains, Learning, Wish
+from synthetic.generators.persons import check_no_persons
 from synthetic.generators.reading import REPORT
 from synthetic.generators.rejection import Acceptance, Chosen, bars_of, choose_images
 from synthetic.generators.settings import LEAST_PATIENTS, GeneratorSettings
@@ -77,10 +78,12 @@ def train_generator(
             finished are not learnt again.
 
     Raises:
-        CohortError: too few patients, or no column to learn from.
+        CohortError: too few patients, no column to learn from, or texts that look as if they named a person.
         AuscultError: a gate of a part fails, or a loss runs away.
     """
     _check_enough(studies)
+    if "report" in settings.parts:
+        check_no_persons(studies)
     resume.mkdir(parents=True, exist_ok=True)
     parts = split_patients(studies, list(SHARES.values()), seed=settings.seed)
     learning, critic, held_out = parts

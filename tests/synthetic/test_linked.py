@@ -136,3 +136,14 @@ def test_a_finding_that_images_never_show_is_told_by_its_acceptance(tmp_path: Pa
 def test_line_12_a_report_against_its_plan_is_flagged(tmp_path: Path) -> None:
     made = trained(tmp_path).sample(Wish(patients=AT_ONCE * 2), seed=2)
     assert np.flatnonzero(made.flags["report_unresolved"]).tolist() == [0, 2 * AT_ONCE]
+
+
+def test_a_report_that_names_a_person_stops_it_before_anything_is_learnt(tmp_path: Path) -> None:
+    studies = studies_of(220)
+    texts = studies.texts["reference"].copy()
+    texts[7] = "Seen with Dr. Miller on 12/03/2024. No effusion."
+    named = replace(studies, texts={"reference": texts})
+    with pytest.raises(CohortError, match="1 of the texts look as if they named a person") as caught:
+        train_generator(named, tmp_path / "generator", SETTINGS, resume=tmp_path / "work")
+    assert (caught.value.column, caught.value.row) == ("text.reference", 8) and "Miller" not in str(caught.value)
+    assert not LEARNT and not (tmp_path / "generator").exists()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthetic.generators.kinds.report_phi import OWN, PATTERNS, check_no_persons, scan_texts
+from synthetic.generators.persons import OWN, PATTERNS, check_no_persons, scan_texts
 from tests.synthetic.series_scene import scene
 
 PLAIN = (

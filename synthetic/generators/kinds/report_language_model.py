@@ -15,9 +15,9 @@ from evaluation.engine.statistics.seeds import generator
 from synthetic.generators.kinds.conditions import aligned, patient_numbers
 from synthetic.generators.kinds.report_checking import check_reports
 from synthetic.generators.kinds.report_conditions import Prefix, ReportConditions, learn_report_conditions
-from synthetic.generators.kinds.report_phi import check_no_persons
 from synthetic.generators.kinds.report_words import LONGEST, Suppressed, Vocabulary, learn_vocabulary
 from synthetic.generators.parts import PARTS, Learning
+from synthetic.generators.persons import check_no_persons
 from synthetic.generators.plans import Plans
 from synthetic.generators.reading import REPORT
 from synthetic.generators.studies import LinkedStudies, Objects

@@ -93,8 +93,8 @@ def check_no_persons(studies: LinkedStudies) -> None:
     own = [item for item in found if item.text == first.text]
     kinds = ", ".join(dict.fromkeys(kind for item in own for kind in item.kinds))
     raise CohortError(
-        f"{len(own):,} of the texts look as if they named a person ({kinds}), first that of study {first.row:,} of "
-        "those that are learnt from, in the order of patients and times.",
+        f"{len(own):,} of the texts look as if they named a person ({kinds}), first that of study {first.row:,} in "
+        "the order of patients and times.",
         remedy="De-identify the texts, for example with ___ in place of names, dates and numbers, and register the "
         "cohort again.",
         column=f"text.{first.text}",
