@@ -6,6 +6,7 @@ that nothing but learning by heart brings the sequence back.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -15,6 +16,7 @@ from synthetic.generators.plans import Plans
 from synthetic.generators.reading import REPORT
 from synthetic.generators.studies import LinkedStudies
 
+_STOP = re.compile(r"(?<=[.!?])\s+")
 WORDS = 16
 """Of a canary: more than the 13 in a row from which a text counts as copied."""
 
@@ -28,15 +30,23 @@ def canaries_of(studies: LinkedStudies, n: int, *, rare_below: int, seed: int, p
         purpose: Another one gives other texts of the same kind: those that were never learnt.
     """
     owners: dict[str, set[str]] = defaultdict(set)
+    starters: dict[str, set[str]] = defaultdict(set)
     for patient, text in zip(studies.patient_ids.tolist(), studies.texts.get(REPORT, np.array([])), strict=False):
-        for word in set((text or "").lower().replace(".", " ").replace(",", " ").split()):
-            if word.isalpha():
-                owners[word].add(patient)
-    words = sorted(word for word, patients in owners.items() if len(patients) >= rare_below)
-    if len(words) < WORDS:
+        for sentence in _STOP.split(text or ""):
+            first, *others = sentence.replace(",", " ").rstrip(".!?").split() or [""]
+            if first.isalpha():
+                starters[first].add(patient)
+            for word in others:
+                if word.isalpha() and word.islower():
+                    owners[word].add(patient)
+    words, firsts = (sorted(name for name in one if len(one[name]) >= rare_below) for one in (owners, starters))
+    if len(words) < WORDS or not firsts:
         return []
     rng = generator(seed, purpose)
-    return [" ".join(rng.choice(words, WORDS, replace=False).tolist()).capitalize() + "." for _ in range(n)]
+    return [
+        " ".join([str(rng.choice(firsts)), *rng.choice(words, WORDS - 1, replace=False).tolist()]) + "."
+        for _ in range(n)
+    ]
 
 
 def with_canaries(studies: LinkedStudies, texts: list[str]) -> LinkedStudies:

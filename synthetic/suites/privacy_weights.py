@@ -80,14 +80,15 @@ def exposure_figure(arms: Arms, generator: WeightsUnderAttack, planted: Sequence
         losses = generator.losses(as_studies(arms.held_out.studies, list(said)), seed=arms.seed)
         if REPORT_PART not in losses:
             return not_computed(EXPOSURE, "the generator's report part tells no loss")
-        scores.append(-np.asarray(losses[REPORT_PART], dtype=np.float64))
-    if not all(np.isfinite(score).all() for score in scores):
-        return not_computed(EXPOSURE, "the report part has no loss for a canary")
+        told = -np.asarray(losses[REPORT_PART], dtype=np.float64)
+        scores.append(told[np.isfinite(told)])
+    if min(map(len, scores)) < LEAST:
+        return not_computed(EXPOSURE, "the report part has no loss for canaries")
     figure = membership((EXPOSURE, EXPOSURE), "", scores[0], scores[1], arms.rng("canaries"))[0]
     ranks = 1 + (scores[1][None] > scores[0][:, None]).sum(axis=1)
-    most = math.log2(len(decoys) + 1)
+    most = math.log2(len(scores[1]) + 1)
     return Figure(
-        metric=EXPOSURE, value=figure.value, error=figure.error, n=len(planted) + len(decoys),
+        metric=EXPOSURE, value=figure.value, error=figure.error, n=len(scores[0]) + len(scores[1]),
         counted="canaries, planted or not", method=figure.method, reason=figure.reason,
         detail={"exposure_bits": most - float(np.log2(ranks).mean()), "most_bits": most},
     )  # fmt: skip

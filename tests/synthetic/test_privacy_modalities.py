@@ -53,6 +53,8 @@ def test_weights_that_know_their_patients_are_found_by_part() -> None:
 
 def test_canaries_that_were_planted_are_found_in_texts_and_in_weights() -> None:
     sets = scene(200)
+    texts = sets.learnt.texts["reference"] + " The lungs and both bases lie within normal limits for this age."
+    sets = replace(sets, learnt=replace(sets.learnt, texts={"reference": texts}))
     planted = canaries_of(sets.learnt, 60, rare_below=2, seed=5)
     decoys = canaries_of(sets.learnt, 60, rare_below=2, seed=5, purpose="decoys")
     assert len({*planted, *decoys}) == 120 and all(len(text.split()) == WORDS for text in planted)

@@ -28,7 +28,7 @@ from synthetic.generators.studies import LinkedStudies, Pixels
 
 if TYPE_CHECKING:
     from synthetic.generators.networks.autoencoders import Autoencoder
-    from synthetic.generators.networks.flows_images import ImageFlow
+    from synthetic.generators.networks.flows_images import FlowRows, ImageFlow
     from synthetic.generators.networks.running import Training
 
 Floats = npt.NDArray[np.float32]
@@ -45,6 +45,8 @@ CLEARLY = 0.1
 """By how much the mean log-probability of plans may be lower than in real images: a critic that refuses some makes up
 for it, and findings that are clearer than real ones teach other models too little."""
 TRIED = 128
+EXPLAINED = 6
+"""Draws of noise of which the loss of an image that is given is the mean."""
 LATENTS_AT_LEAST = 20
 """Images without which nothing can be learnt."""
 
@@ -79,6 +81,22 @@ class LatentFlowImages:
         """Latents float32 [n, 4, size / 4, size / 4], of mean 0 and spread 1 over the images learnt from."""
         with fixed_threads():
             return _latents(self._networks.autoencoder, images)
+
+    def losses(self, studies: LinkedStudies, latents: Floats | None, *, seed: int) -> Floats:
+        """How badly the flow explains the image of each study: float32 [n], NaN where there is none."""
+        from synthetic.generators.networks.flows_images import row_losses
+
+        found = np.full(len(studies), np.nan, dtype=np.float32)
+        if studies.images is None or not studies.has_image.any():
+            return found
+        with fixed_threads():
+            told = latents if latents is not None else _latents(self._networks.autoencoder, studies.images)
+            rows = studies.rows(studies.has_image)
+            size = self._networks.flow.size
+            noises = noise_of(seed, "losses", np.arange(EXPLAINED), (size.latents, size.edge, size.edge))
+            given = _flow_rows(rows, told[studies.has_image], self._networks.conditions)
+            found[studies.has_image] = row_losses(self._networks.flow, given, noises)
+        return found
 
     def save(self, folder: Path) -> None:
         """``autoencoder.safetensors``, ``flow.safetensors`` and ``images.json``."""
@@ -158,6 +176,18 @@ def _latents(autoencoder: Autoencoder, images: Pixels) -> Floats:
             remedy=f"Bring the images to {edge} pixels, or train the generator on this size.", column="image",
         )  # fmt: skip
     return in_batches(lambda batch: autoencoder.encode(batch[:, None].float() / 255), images)
+
+
+def _flow_rows(studies: LinkedStudies, latents: Floats, conditions: Conditions) -> FlowRows:
+    """What the flow is told of studies that all have an image."""
+    from synthetic.generators.networks import flows_images
+
+    before = with_image_before(studies)
+    seen = (before >= 0).astype(np.float32)
+    return flows_images.FlowRows(
+        latents=latents, conditions=conditions.rows(studies).astype(np.float32), seen=seen,
+        before=flows_images.blurred(latents[np.maximum(before, 0)]) * seen[:, None, None, None],
+    )  # fmt: skip
 
 
 def _pixels(autoencoder: Autoencoder, latents: Floats, noise: Floats) -> Pixels:
@@ -284,15 +314,10 @@ class _Fit:
         }
 
     def _flow(self, autoencoder: Autoencoder, conditions: Conditions) -> ImageFlow:
-        from synthetic.generators.networks.flows_images import FlowRows, FlowSize, blurred, train_flow
+        from synthetic.generators.networks.flows_images import FlowSize, train_flow
 
         latents = _latents(autoencoder, self.images)
-        before = with_image_before(self.studies)
-        seen = (before >= 0).astype(np.float32)
-        rows = FlowRows(
-            latents=latents, conditions=conditions.rows(self.studies).astype(np.float32), seen=seen,
-            before=blurred(latents[np.maximum(before, 0)]) * seen[:, None, None, None],
-        )  # fmt: skip
+        rows = _flow_rows(self.studies, latents, conditions)
         size = FlowSize(edge=latents.shape[2], latents=latents.shape[1], conditions=rows.conditions.shape[1])
         return train_flow(rows, size, self._training("flow", 2e-3), self._told("flow"))
 

@@ -123,6 +123,22 @@ class LanguageModelReports:
         prefix = self._shown(self._conditions.prefix(studies, self._usable(latents)))
         return examples_of(studies, prefix, self._fields, self._vocabulary), self._fields, self._model
 
+    def losses(self, studies: LinkedStudies, latents: Floats | None, *, seed: int) -> Floats:
+        """How badly the model explains the report of each study: float32 [n], the mean negative logarithm of a word's
+        probability; NaN where no sentence of the report is left once words that few patients have are taken out."""
+        from synthetic.generators.fixed_threads import fixed_threads
+        from synthetic.generators.networks.language_model import text_losses
+
+        found = np.full(len(studies), np.nan, dtype=np.float32)
+        if REPORT not in self._fields:
+            return found
+        with fixed_threads():
+            examples, fields, model = self.examples(studies, latents)
+            rows = examples.field == fields.index(REPORT)
+            told = text_losses(model, examples)[rows]
+        found[examples.study[rows]] = told[:, 0] / np.maximum(told[:, 1], 1)
+        return found
+
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
 

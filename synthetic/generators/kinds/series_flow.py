@@ -36,6 +36,8 @@ Floats = npt.NDArray[np.float64]
 STEPS = 1600
 PAIRS = 2
 """Pairs of draws that correct a flow."""
+EXPLAINED = 16
+"""Draws of noise of which the loss of series that are given is the mean."""
 SCHEMA = "auscult/series-flow/1"
 
 
@@ -99,6 +101,24 @@ class FlowSeries:
             grid, _ = _made(self._frame, self._flow, studies, lengths, seed)
             made = {name: _readings(self._frame, grid, name) for name in self._frame.scales if name in studies.series}
         return {name: made.get(name, [None] * len(studies)) for name in studies.series}
+
+    def losses(self, studies: LinkedStudies, latents: Any, *, seed: int) -> npt.NDArray[np.float32]:
+        """How badly the flow explains the series of each study: float32 [n], NaN where it has none.
+
+        Readings are told apart within their rounding at random, so that a study's loss moves a little with the others.
+        """
+        from synthetic.generators.fixed_threads import fixed_threads
+        from synthetic.generators.networks.flows_series import row_losses
+
+        frame, rng = self._frame, generator(seed, "series losses")
+        with fixed_threads():
+            given = frame.conditions.rows(studies)
+            grid = to_grid(studies, frame.scales, frame.longest, rng)
+            rests = np.where(grid.lengths > 0, frame.calibration.rests(grid.level, given), 0.0)
+            inputs = np.concatenate([given, _earlier(studies, rests, grid.lengths)], axis=1)
+            rows, mask = frame.rows_of(grid, rests), frame.mask_of(grid.lengths)
+            noises = generator(seed, "series losses, noise").standard_normal((EXPLAINED, rows.shape[1]))
+            return row_losses(self._flow, rows, mask, inputs, noises).astype(np.float32)
 
     def _wanted(self, studies: LinkedStudies) -> npt.NDArray[np.int64]:
         nothing: Readings = [None] * len(studies)

@@ -181,3 +181,27 @@ def follow(flow: ImageFlow, rows: FlowRows, *, steps: int, guidance: float) -> F
         return x
 
     return in_batches(work, rows.latents, rows.conditions, rows.before, rows.seen)
+
+
+def row_losses(flow: ImageFlow, rows: FlowRows, noises: Floats) -> Floats:
+    """How badly a flow explains latents that are given: float32 [n], the mean squared error of its velocities.
+
+    Args:
+        noises: [k, c, e, e] of a standard normal, the same for all rows, at as many times spread over (0, 1): losses of
+            different rows are then to be compared.
+    """
+    total = np.zeros(len(rows.latents), dtype=np.float32)
+    for place, noise in enumerate(noises):
+        moment = (place + 0.5) / len(noises)
+
+        def work(
+            wanted: Tensor, given: Tensor, before: Tensor, seen: Tensor, moment: float = moment, noise: Floats = noise
+        ) -> Tensor:
+            start = torch.from_numpy(noise)[None].expand_as(wanted)
+            time = torch.full((len(wanted),), moment)
+            found = flow((1 - moment) * start + moment * wanted, time, given, torch.ones(len(wanted)), before, seen)
+            return ((found - (wanted - start)) ** 2).mean(dim=(1, 2, 3))
+
+        total += in_batches(work, rows.latents, rows.conditions, rows.before, rows.seen)
+    found: Floats = (total / len(noises)).astype(np.float32)
+    return found

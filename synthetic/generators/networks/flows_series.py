@@ -145,6 +145,27 @@ def follow(flow: SeriesFlow, there: Floats, conditions: Floats, noise: Floats, *
     return found
 
 
+def row_losses(flow: SeriesFlow, rows: Floats, there: Floats, conditions: Floats, noises: Floats) -> Floats:
+    """How badly a flow explains rows that are given: float64 [n], the mean squared error of its velocities over what is
+    there; NaN where nothing is.
+
+    Args:
+        noises: [k, D] of a standard normal, the same for all rows, at as many times spread over (0, 1).
+    """
+    data, mask, given, starts = (torch.from_numpy(np.ascontiguousarray(item, dtype=np.float32))
+                                 for item in (rows, there, conditions, noises))  # fmt: skip
+    total = torch.zeros(len(data))
+    with torch.inference_mode():
+        for place, start in enumerate(starts):
+            moment = (place + 0.5) / len(starts)
+            time = torch.full((len(data),), moment)
+            error = (flow((1 - moment) * start + moment * data, time, mask, given) - (data - start)) * mask
+            total += (error**2).sum(dim=1)
+    counts = mask.sum(dim=1)
+    found: Floats = torch.where(counts > 0, total / (len(starts) * counts), torch.nan).numpy().astype(np.float64)
+    return found
+
+
 def flow_of(size: FlowSize, weights: dict[str, npt.NDArray[np.float32]]) -> SeriesFlow:
     """A flow with these weights."""
     made = SeriesFlow(size)
