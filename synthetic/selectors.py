@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, QuerySet
+from typing import Any
 
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+
+from core.errors import NotFoundError
 from core.models import User
-from models_registry.models import CohortVersion, JobStatus, ModelVersion
+from models_registry.cohorts import open_cohort
+from models_registry.models import AISystem, CohortVersion, JobStatus, ModelVersion, SystemKind
+from models_registry.services.versions import model_store
+from synthetic.generators.settings import LEAST_PATIENTS
 from synthetic.models import Generation, GeneratorTraining
+
+SMALL = 11
+"""Counts below are not told."""
 
 
 def generations_under_way() -> QuerySet[Generation]:
@@ -19,7 +28,170 @@ def failed_generations(user: User) -> QuerySet[Generation]:
     return Generation.objects.filter(~Exists(done), requested_by=user, status=JobStatus.FAILED)
 
 
+def failed_trainings(user: User) -> QuerySet[GeneratorTraining]:
+    """Failed trainings of this person, unless the same label was trained since."""
+    done = GeneratorTraining.objects.filter(
+        system=OuterRef("system"), version_label=OuterRef("version_label"), status=JobStatus.DONE
+    )
+    rows = GeneratorTraining.objects.filter(~Exists(done), requested_by=user, status=JobStatus.FAILED)
+    return rows.select_related("system").defer("curves", "facts")
+
+
+def order_of(version: CohortVersion) -> Generation | None:
+    """The first order that made a cohort; None where no generator of this installation did."""
+    rows = Generation.objects.filter(result=version, version__isnull=False)
+    return rows.select_related("version__system").order_by("pk").first()
+
+
 def cohort_of(version: ModelVersion) -> CohortVersion | None:
     """The registered cohort that a generator learnt from; None where it was trained elsewhere."""
     training = GeneratorTraining.objects.filter(result=version).select_related("cohort__cohort").first()
     return training.cohort if training else None
+
+
+def generators() -> QuerySet[ModelVersion]:
+    """Versions that make patients, newest first."""
+    rows = ModelVersion.objects.filter(adapter="generator").exclude(status__in=("rejected", "void", "retired"))
+    return rows.select_related("system").order_by("-submitted_at", "-pk")
+
+
+def generators_with_cohorts() -> list[ModelVersion]:
+    """The same, each with ``learnt_from`` and ``made`` (cohort versions). Three queries, however many there are."""
+    orders = Generation.objects.filter(status=JobStatus.DONE, result__isnull=False).select_related("result__cohort")
+    trainings = GeneratorTraining.objects.select_related("cohort__cohort")
+    rows = list(
+        ModelVersion.objects.filter(adapter="generator")
+        .select_related("system")
+        .prefetch_related(Prefetch("generations", queryset=orders), Prefetch("made_by", queryset=trainings))
+        .order_by("-submitted_at", "-pk")
+    )
+    for row in rows:
+        training = next(iter(row.made_by.all()), None)
+        row.learnt_from = training.cohort if training else None  # type: ignore[attr-defined]
+        row.made = [order.result for order in row.generations.all()]  # type: ignore[attr-defined]
+    return rows
+
+
+def open_trainings() -> QuerySet[GeneratorTraining]:
+    """Trainings that wait, run, were cancelled or failed."""
+    rows = GeneratorTraining.objects.exclude(status=JobStatus.DONE)
+    return rows.select_related("system", "cohort__cohort", "requested_by").defer("curves", "facts")
+
+
+def open_orders() -> QuerySet[Generation]:
+    """Orders to generators that wait, run, were cancelled or failed."""
+    rows = Generation.objects.filter(version__isnull=False).exclude(status=JobStatus.DONE)
+    return rows.select_related("version__system", "requested_by")
+
+
+def made_cohorts() -> QuerySet[CohortVersion]:
+    """Cohorts that generators made, newest first."""
+    rows = CohortVersion.objects.filter(generated_by__version__isnull=False).distinct()
+    return rows.select_related("cohort", "parent__cohort").defer("summary").order_by("-registered_at", "-pk")
+
+
+def learnable_cohorts() -> QuerySet[CohortVersion]:
+    """Cohorts that a generator may learn from, newest first."""
+    rows = CohortVersion.objects.filter(quarantined=False, n_patients__gte=LEAST_PATIENTS)
+    return rows.select_related("cohort").defer("summary").order_by("-registered_at", "-pk")
+
+
+def systems_of_generators() -> QuerySet[AISystem]:
+    return AISystem.objects.filter(kind=SystemKind.SYSTEM).order_by("name")
+
+
+def plan_of(cohort: CohortVersion) -> dict[str, Any]:
+    """What a generator will learn from a cohort, and what it will leave out and why."""
+    reader = open_cohort(model_store().folder_path(cohort.digest))
+    columns = reader.manifest.columns
+    has = {
+        "image": "image" in columns,
+        "series": any(name.startswith("series.") for name in columns),
+        "report": any(name.startswith("text.") for name in columns),
+    }
+    labels = sorted(name.partition(".")[2] for name in columns if name.startswith("label."))
+    learnt = ["rows: attributes, visits, labels and what is missing"]
+    learnt += ["series of values over time"] if has["series"] else []
+    learnt += ["images, with a critic from other patients"] if has["image"] else []
+    learnt += ["texts"] if has["report"] else []
+    words = {"image": "images", "series": "series", "report": "texts"}
+    return {
+        "cohort": cohort,
+        "learnt": learnt,
+        "left_out": [f"{words[name]}: the cohort has none" for name, there in has.items() if not there],
+        "findings": labels,
+        "shares": {"learn": 0.7, "teach the critic": 0.15, "set gates and bars": 0.15},
+    }
+
+
+def training_by_id(pk: int) -> GeneratorTraining:
+    """One training.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    rows = GeneratorTraining.objects.select_related("system", "cohort__cohort", "requested_by", "result__system")
+    found = rows.filter(pk=pk).first()
+    if found is None:
+        raise NotFoundError(f"There is no training {pk}.", remedy="Open it from the page of synthetic patients.")
+    return found
+
+
+def order_by_id(pk: int) -> Generation:
+    """One order to a generator.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    rows = Generation.objects.filter(version__isnull=False)
+    found = rows.select_related("version__system", "requested_by", "result__cohort").filter(pk=pk).first()
+    if found is None:
+        raise NotFoundError(f"There is no order {pk}.", remedy="Open it from the page of synthetic patients.")
+    return found
+
+
+def wish_in_words(wish: dict[str, Any]) -> list[str]:
+    """What an order asks for, line by line."""
+    said = [f"{name} is {value}" for name, value in wish.get("attributes", {}).items()]
+    said += [f"{name} is at least {value:g}" for name, value in wish.get("least", {}).items()]
+    said += [f"{name} is at most {value:g}" for name, value in wish.get("most", {}).items()]
+    said += [f"at least one study has {name}: {word}" for name, word in wish.get("findings", {}).items()]
+    return said
+
+
+def strata_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the critic accepted, by what is the matter; few studies are not counted out."""
+    rows = sorted(facts.get("acceptance", []), key=lambda row: -row["n"])
+    return [
+        {
+            "name": row["stratum"].replace("+", " and ").replace("_", " "),
+            "n": row["n"] if row["n"] >= SMALL else None,
+            "first": row["first"] / row["n"] if row["n"] >= SMALL else None,
+            "accepted": row["accepted"] / row["n"] if row["n"] >= SMALL else None,
+        }
+        for row in rows
+    ]
+
+
+def facts_in_words(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each part of a finished generator tells of itself: names and values, numbers rounded."""
+    found = []
+    for role, body in facts.get("facts", {}).items():
+        rows = [(name.replace("_", " "), _plain(value)) for name, value in body.items() if not isinstance(value, dict)]
+        more = [
+            (name.replace("_", " "), [(str(key).replace("_", " "), _plain(item)) for key, item in value.items()])
+            for name, value in body.items()
+            if isinstance(value, dict)
+        ]
+        found.append({"role": role, "rows": rows, "more": more})
+    return found
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{str(name).replace('_', ' ')} {_plain(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(item) for item in value) or "none"
+    return "none" if value is None or value == "" else str(value)

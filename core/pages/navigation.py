@@ -31,7 +31,7 @@ ENTRIES = (
     ("Governance", "reviews", "governance", "g"),
     ("Reports", "reports", "report", "r"),
 )
-ALSO_UNDER = {"audits": ("/workers/",)}
+ALSO_UNDER = {"audits": ("/workers/",), "cohorts": ("/synthetic/",)}
 """Pages of a room that do not lie below its address."""
 FOR_REGULATORS = (("Your access", "portal", "report", "y"),)
 

@@ -8,13 +8,22 @@ from django.urls import reverse
 
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
-from synthetic.selectors import failed_generations, generations_under_way
+from models_registry.models import CohortVersion
+from synthetic.selectors import failed_generations, failed_trainings, generations_under_way, order_of
 
 
 @panel("cohorts")
-def being_made(user: User, subject: None) -> Panel | None:
+def being_made(user: User, subject: None) -> Panel:
     orders = list(generations_under_way())
-    return Panel(template="synthetic/_under_way.html", context={"orders": orders}) if orders else None
+    return Panel(template="synthetic/_under_way.html", context={"orders": orders})
+
+
+@panel("cohort", rank=10)
+def made_by(user: User, version: CohortVersion) -> Panel | None:
+    """Of a cohort that a generator made: who, and whether anything may be done with it."""
+    if version.parent_id is None:
+        return None
+    return Panel(template="synthetic/_made_by.html", context={"version": version, "order": order_of(version)})
 
 
 @queue_source
@@ -23,8 +32,17 @@ def failures(user: User) -> Iterator[QueueItem]:
         yield QueueItem(
             title=f"The cohort {order.cohort_name} was not made",
             why=order.error or "The worker gave no reason.",
-            href=reverse("cohorts"),
+            href=reverse("patients-order", args=[order.pk]) if order.version_id else reverse("cohorts"),
             since=order.finished_at or order.requested_at,
+            tone="fail",
+            word="Failed",
+        )
+    for training in failed_trainings(user):
+        yield QueueItem(
+            title=f"{training.system.name} {training.version_label} was not trained",
+            why=training.error or "The worker gave no reason.",
+            href=reverse("generator-training", args=[training.pk]),
+            since=training.finished_at or training.requested_at,
             tone="fail",
             word="Failed",
         )

@@ -1,0 +1,130 @@
+"""Generators: the list, an order, one training while it works and when it is done."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from core.access import can
+from core.pages.forms import bind, perform
+from core.pages.readers import HouseRequest, reads
+from core.pages.session import theme_of
+from evaluation.pages.pictures import asked_theme, drawn_once, picture, themes_of
+from models_registry.access import check_may_train
+from synthetic import selectors
+from synthetic.models import GeneratorTraining
+from synthetic.pages.forms import GeneratorForm, attempt_at
+from synthetic.services.generators import (
+    cancel_generator,
+    check_may_order_patients,
+    request_generator,
+    resume_generator,
+)
+
+POLL_SECONDS = 4
+
+
+@require_safe
+@reads
+def overview(request: HouseRequest) -> HttpResponse:
+    context = {
+        "generators": selectors.generators_with_cohorts(),
+        "trainings": selectors.open_trainings(),
+        "orders": selectors.open_orders(),
+        "made": selectors.made_cohorts(),
+        "may_train": can(check_may_train, request.user),
+        "may_order": can(check_may_order_patients, request.user),
+    }
+    return render(request, "synthetic/overview.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@reads
+def generator_new(request: HouseRequest) -> HttpResponse:
+    """The order: first checked, so that it is seen what will be learnt; then sent."""
+    form = bind(GeneratorForm, request, cohort=request.GET.get("cohort"))
+    plan: dict[str, Any] = {}
+    if request.method == "POST" and form.is_valid():
+        if "send" in request.POST:
+            given = form.cleaned_data
+            facts = {name: given[name] for name in ("system", "version_label", "cohort")}
+            job = attempt_at(form, lambda: request_generator(**facts, settings=form.settings(), by=request.user))
+            if job is not None:
+                return redirect("generator-training", pk=job.pk)
+        else:
+            plan = selectors.plan_of(form.cleaned_data["cohort"])
+    context = {"form": form, "plan": plan, "permission": can(check_may_train, request.user)}
+    return render(request, "synthetic/generator_new.html", context, status=form.status)
+
+
+@require_safe
+@reads
+def training_detail(request: HouseRequest, pk: int) -> HttpResponse:
+    job = selectors.training_by_id(pk)
+    return render(request, "synthetic/training.html", _context(request, job))
+
+
+@require_safe
+@reads
+def training_progress(request: HouseRequest, pk: int) -> HttpResponse:
+    """The part that is asked for again and again. When the training has ended, the whole page is loaded instead."""
+    job = selectors.training_by_id(pk)
+    context = _context(request, job)
+    response = render(request, "synthetic/_training_progress.html", context)
+    if not context["active"] and request.headers.get("HX-Request"):
+        response["HX-Refresh"] = "true"
+    return response
+
+
+@require_safe
+@reads
+def training_curve(request: HouseRequest, pk: int, curve: str) -> HttpResponse:
+    """One curve as a picture."""
+    from evaluation.charts.curves import plan_curve
+
+    job, theme = selectors.training_by_id(pk), asked_theme(request)
+    if curve not in job.curves:
+        raise Http404
+    points = job.curves[curve]
+    svg = drawn_once("curve", [curve, points, theme], lambda: plan_curve(curve, points).draw(theme))
+    return picture(svg)
+
+
+@require_POST
+@reads
+def training_cancel(request: HouseRequest, pk: int) -> HttpResponse:
+    act = partial(cancel_generator, job=selectors.training_by_id(pk), by=request.user)
+    done = "The training is cancelled. What is finished is kept, and it can be resumed."
+    return perform(request, act, done=done, back=reverse("generator-training", args=[pk]))
+
+
+@require_POST
+@reads
+def training_resume(request: HouseRequest, pk: int) -> HttpResponse:
+    act = partial(resume_generator, job=selectors.training_by_id(pk), by=request.user)
+    done = "The training goes on with the parts that are not finished."
+    return perform(request, act, done=done, back=reverse("generator-training", args=[pk]))
+
+
+def _context(request: HouseRequest, job: GeneratorTraining) -> dict[str, Any]:
+    from evaluation.charts.curves import plan_curve
+
+    return {
+        "job": job,
+        "active": job.status in ("queued", "running"),
+        "wait_seconds": POLL_SECONDS,
+        "curves": [
+            {"name": name, "points": len(points), "plan": plan_curve(name, points)}
+            for name, points in sorted(job.curves.items())
+            if points
+        ],
+        "chart_themes": themes_of(theme_of(request)),
+        "may_steer": can(check_may_train, request.user),
+        "may_order": can(check_may_order_patients, request.user),
+        "facts": selectors.facts_in_words(job.facts),
+    }

@@ -1,0 +1,142 @@
+"""Pages of generators and of the patients that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from evaluation.charts.curves import plan_curve
+from evaluation.charts.drawing import NothingToDrawError
+from models_registry.models import CohortVersion, JobStatus
+from synthetic import execution_generators as work
+from synthetic.models import Generation, GeneratorTraining
+from tests.registry.fixtures import files, home, people, sent
+from tests.registry.scene import make_system
+from tests.synthetic.generator_scene import calm, cohort, made, order, patients, trained
+
+__all__ = ["calm", "cohort", "files", "home", "order", "people", "sent", "trained"]
+SignIn = Callable[[str], Any]
+
+
+@pytest.fixture
+def sign_in(client: Any, people: SimpleNamespace) -> SignIn:
+    def enter(name: str) -> Any:
+        client.force_login(getattr(people, name))
+        return client
+
+    return enter
+
+
+def text_of(response: Any, status: int = 200) -> str:
+    assert response.status_code == status, response.status_code
+    return response.content.decode()
+
+
+def test_the_empty_room_says_what_to_do_and_who_may(sign_in: SignIn) -> None:
+    page = text_of(sign_in("elena").get(reverse("synthetic")))
+    assert "No generator yet" in page and reverse("generator-new") in page
+    assert "disabled" in text_of(sign_in("clara").get(reverse("synthetic")))
+    assert reverse("synthetic") in text_of(sign_in("elena").get(reverse("cohorts")))
+
+
+def test_an_order_is_checked_kept_and_sent(sign_in: SignIn, people: SimpleNamespace, cohort: CohortVersion) -> None:
+    system, address = make_system(people, "Ward patients"), reverse("generator-new")
+    typed = {
+        "cohort": cohort.pk, "system": system.pk, "version_label": "1.0.0", "effort": "0.05", "image_size": "32",
+        "rare_below": "11", "canaries": "5", "seed": "7",
+    }  # fmt: skip
+    elena = sign_in("elena")
+    empty = text_of(elena.post(address, {"seed": "7"}), 422)
+    assert "Fill in or choose: Cohort." in empty and 'value="7"' in empty
+    page = text_of(elena.post(address, typed))
+    assert "What it will learn from Ward A" in page and "series: the cohort has none" in page
+    assert "1.0.0" in page and not GeneratorTraining.objects.exists()
+    response = elena.post(address, typed | {"send": "1"})
+    job = GeneratorTraining.objects.get()
+    assert response.url == reverse("generator-training", args=[job.pk])
+    assert (job.settings["effort"], job.settings["canaries"], job.settings["seed"]) == (0.05, 5, 7)
+    again = text_of(elena.post(address, typed | {"send": "1"}), 409)
+    assert "is being trained already" in again and "1.0.0" in again
+    refused = text_of(sign_in("clara").post(address, typed | {"send": "1", "version_label": "2"}), 403)
+    assert GeneratorTraining.objects.count() == 1 and "2" in refused
+
+
+def test_a_training_is_watched_cancelled_and_resumed(
+    sign_in: SignIn, order: Callable[..., GeneratorTraining], django_assert_max_num_queries: Any
+) -> None:
+    job, elena = order(), sign_in("elena")
+    page, progress = (reverse(name, args=[job.pk]) for name in ("generator-training", "generator-training-progress"))
+    assert "waits for a worker" in text_of(elena.get(page)) and 'hx-trigger="every' in text_of(elena.get(page))
+    elena.post(reverse("generator-training-cancel", args=[job.pk]))
+    assert elena.get(progress, headers={"hx-request": "true"})["HX-Refresh"] == "true"
+    assert "Resume" in text_of(elena.get(page))
+    elena.post(reverse("generator-training-resume", args=[job.pk]))
+    work.train_generator(job.pk)
+    with django_assert_max_num_queries(25):
+        done = text_of(elena.get(page))
+    assert "Tables, loss: 0.5 at step 1" in done and "the settings name no part for it" in done
+    assert "What each part tells of itself" in done and reverse("patients-new") in done
+    drawn = elena.get(reverse("generator-curve", args=[job.pk, "tables.loss"]))
+    assert drawn["Content-Type"] == "image/svg+xml" and "sandbox" in drawn["Content-Security-Policy"]
+    assert elena.get(reverse("generator-curve", args=[job.pk, "nothing"])).status_code == 404
+    assert elena.get(reverse("generator-training", args=[999])).status_code == 404
+
+
+def test_a_training_that_failed_says_why_here_and_at_home(
+    sign_in: SignIn, order: Callable[..., GeneratorTraining]
+) -> None:
+    job = order()
+    GeneratorTraining.objects.update(status=JobStatus.FAILED, error="'image.flow' ran away: at step 7.")
+    elena = sign_in("elena")
+    assert "ran away: at step 7" in text_of(elena.get(reverse("generator-training", args=[job.pk])))
+    assert "was not trained" in text_of(elena.get("/"))
+    assert "ran away" not in text_of(sign_in("amir").get("/"))
+
+
+def test_patients_are_ordered_in_words_and_wrong_lines_are_told(sign_in: SignIn, trained: GeneratorTraining) -> None:
+    elena, address = sign_in("elena"), reverse("patients-new")
+    typed = {
+        "version": trained.result_id, "cohort_name": "Old women", "patients": "500", "seed": "3",
+        "people": "sex = F\nage >= 80", "findings": "pneumothorax = present",
+    }  # fmt: skip
+    said = text_of(elena.post(address, typed))
+    assert "500 patients, sex F, age at least 80, each with at least one study with pneumothorax." in said
+    wrong = text_of(elena.post(address, typed | {"people": "sex = F\nold", "findings": "effusion >= left"}), 422)
+    assert "Line 2 cannot be read" in wrong and "Line 1 cannot be read" in wrong and "Old women" in wrong
+    assert "is no number" in text_of(elena.post(address, typed | {"people": "age >= old"}), 422)
+    response = elena.post(address, typed | {"send": "1"})
+    job = Generation.objects.get()
+    assert response.url == reverse("patients-order", args=[job.pk])
+    assert job.settings["wish"]["least"] == {"age": 80} and job.settings["wish"]["attributes"] == {"sex": "F"}
+    page = text_of(elena.get(response.url))
+    assert "age is at least 80" in page and "waits for a worker" in page
+    elena.post(reverse("patients-order-cancel", args=[job.pk]))
+    progress = elena.get(reverse("patients-order-progress", args=[job.pk]), headers={"hx-request": "true"})
+    assert progress["HX-Refresh"] == "true"
+
+
+def test_what_was_made_stands_in_quarantine_everywhere(
+    sign_in: SignIn, trained: GeneratorTraining, people: SimpleNamespace, django_assert_max_num_queries: Any
+) -> None:
+    job = made(patients(people, trained))
+    assert job.result is not None
+    elena = sign_in("elena")
+    page = text_of(elena.get(reverse("patients-order", args=[job.pk])))
+    assert "In quarantine" in page and "What the critic said" in page and "fewer than 11" in page
+    shown = text_of(elena.get(reverse("cohort-version", args=[job.result.cohort.slug, job.result.pk])))
+    assert "In quarantine" in shown and "Who made these patients" in shown
+    with django_assert_max_num_queries(25):
+        room = text_of(elena.get(reverse("synthetic")))
+    assert "In quarantine" in room and "Ward A, synthetic" in room and "image, report, rows" in room
+
+
+def test_a_curve_says_in_words_what_it_shows() -> None:
+    plan = plan_curve("image.flow", [[1, 2.0], [100, 0.5]])
+    assert plan.text_alternative == "Image, flow: 0.5 at step 100, from 2 at step 1; 2 points."
+    assert plan.table_rows == (("1", "2"), ("100", "0.5")) and "<svg" in plan.draw("dark").svg
+    with pytest.raises(NothingToDrawError):
+        plan_curve("image.flow", [])
