@@ -160,7 +160,8 @@ def _made(job: Generation, version: ModelVersion, token: str, staging: Path) -> 
         mapping=None,
         facts={
             "name": job.cohort_name,
-            "description": f"Synthetic patients. No real person is in this cohort; {version} made them.",
+            "description": f"Synthetic patients that {version} made. None of them exists; what of real patients shows"
+            " in them, the audit of their privacy tells.",
             "simulated": True,
             "source": f"Generator {version}",
             "licence": "",

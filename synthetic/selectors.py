@@ -8,9 +8,7 @@ from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
 from core.errors import NotFoundError
 from core.models import User
-from models_registry.cohorts import open_cohort
 from models_registry.models import AISystem, CohortVersion, JobStatus, ModelVersion, SystemKind
-from models_registry.services.versions import model_store
 from synthetic.generators.settings import LEAST_PATIENTS
 from synthetic.models import Generation, GeneratorTraining
 
@@ -58,7 +56,7 @@ def generators() -> QuerySet[ModelVersion]:
 def generators_with_cohorts() -> list[ModelVersion]:
     """The same, each with ``learnt_from`` and ``made`` (cohort versions). Three queries, however many there are."""
     orders = Generation.objects.filter(status=JobStatus.DONE, result__isnull=False).select_related("result__cohort")
-    trainings = GeneratorTraining.objects.select_related("cohort__cohort")
+    trainings = GeneratorTraining.objects.select_related("cohort__cohort").defer("curves", "facts", "cohort__summary")
     rows = list(
         ModelVersion.objects.filter(adapter="generator")
         .select_related("system")
@@ -102,14 +100,13 @@ def systems_of_generators() -> QuerySet[AISystem]:
 
 def plan_of(cohort: CohortVersion) -> dict[str, Any]:
     """What a generator will learn from a cohort, and what it will leave out and why."""
-    reader = open_cohort(model_store().folder_path(cohort.digest))
-    columns = reader.manifest.columns
+    there = {name for name, coverage in cohort.summary.get("modalities", {}).items() if coverage}
     has = {
-        "image": "image" in columns,
-        "series": any(name.startswith("series.") for name in columns),
-        "report": any(name.startswith("text.") for name in columns),
+        "image": "image" in there,
+        "series": any(name.startswith("series.") for name in there),
+        "report": any(name.startswith("text.") for name in there),
     }
-    labels = sorted(name.partition(".")[2] for name in columns if name.startswith("label."))
+    labels = sorted(cohort.summary.get("labels", {}))
     learnt = ["rows: attributes, visits, labels and what is missing"]
     learnt += ["series of values over time"] if has["series"] else []
     learnt += ["images, with a critic from other patients"] if has["image"] else []
@@ -118,10 +115,17 @@ def plan_of(cohort: CohortVersion) -> dict[str, Any]:
     return {
         "cohort": cohort,
         "learnt": learnt,
-        "left_out": [f"{words[name]}: the cohort has none" for name, there in has.items() if not there],
+        "left_out": [f"{words[name]}: the cohort has none" for name, found in has.items() if not found],
         "findings": labels,
         "shares": {"learn": 0.7, "teach the critic": 0.15, "set gates and bars": 0.15},
     }
+
+
+def number_columns(version: ModelVersion) -> frozenset[str]:
+    """Attributes that the cohort of a generator holds as numbers."""
+    cohort = cohort_of(version)
+    attributes = cohort.summary.get("attributes", {}) if cohort else {}
+    return frozenset(name for name, told in attributes.items() if told.get("type") in ("integer", "number", "float"))
 
 
 def training_by_id(pk: int) -> GeneratorTraining:

@@ -19,12 +19,15 @@ import numpy.typing as npt
 
 from core.errors import AuscultError
 from core.registry import Registry
-from synthetic.generators.plans import Plans
+from synthetic.generators.plans import NONE, PRESENT, Plans
+from synthetic.generators.plans import PARTS as PLAN_WORDS
 from synthetic.generators.settings import GeneratorSettings
 from synthetic.generators.studies import LinkedStudies, Objects, Pixels, Readings, Tell
 
 Floats = npt.NDArray[np.float32]
 MOST_PATIENTS = 1_000_000
+LARGEST = 1e15
+"""Numbers of a wish lie below: they are then the same as whole numbers and as floats."""
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -67,9 +70,31 @@ class Wish:
             raise _wrong("patients", patients, f"a whole number from 1 to {MOST_PATIENTS:,}")
         for name in ("least", "most"):
             for column, bound in body.get(name, {}).items():
-                if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound):
+                if isinstance(bound, str) or not _is_plain(bound):
                     raise _wrong(f"{name}.{column}", bound, "a number")
+        for column, value in body.get("attributes", {}).items():
+            if not _is_plain(value):
+                raise _wrong(f"attributes.{column}", value, "a word, or a number with at most 15 digits")
+        for column in set(body.get("least", {})) & set(body.get("most", {})):
+            if body["least"][column] > body["most"][column]:
+                raise _wrong(f"most.{column}", body["most"][column], "a number that is not below the least one")
+        for finding, word in body.get("findings", {}).items():
+            if not isinstance(word, str) or not _is_word(word):
+                raise _wrong(f"findings.{finding}", word, f"{PRESENT}, {NONE}, or words such as left small")
         return cls(**body)
+
+
+def _is_plain(value: Any) -> bool:
+    """A word, or a number that JSON and floats hold as it is."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    return isinstance(value, str) or (abs(value) < LARGEST and math.isfinite(value))
+
+
+def _is_word(word: str) -> bool:
+    return word in (PRESENT, NONE) or bool(word.split() and all(
+        any(item in words for words in PLAN_WORDS.values()) for item in word.split()
+    ))  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

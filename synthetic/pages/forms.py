@@ -7,9 +7,11 @@ from typing import Any
 
 from django import forms
 
+from core.digests import sha256_json
 from core.errors import AuscultError
 from core.pages.forms import HouseForm
 from synthetic import selectors
+from synthetic.generators.parts import LARGEST
 from synthetic.generators.settings import GeneratorSettings
 
 EFFORTS = {"0.05": "A try: minutes, and poor patients", "0.5": "Half", "1.0": "Full", "2.0": "Twice, for large cohorts"}
@@ -82,14 +84,18 @@ class PatientsForm(HouseForm):
         fields["version"].queryset = selectors.generators()
 
     def clean_people(self) -> dict[str, dict[str, Any]]:
+        version = self.cleaned_data.get("version")
+        numbers = selectors.number_columns(version) if version else frozenset()
         wish: dict[str, dict[str, Any]] = {"attributes": {}, "least": {}, "most": {}}
-        for number, (name, sign, value) in self._lines("people", signs=("=", ">=", "<=")):
-            if sign == "=":
-                wish["attributes"][name] = _typed(value)
-                continue
-            if not isinstance(_typed(value), int | float):
-                raise forms.ValidationError(f"Line {number}: '{value}' is no number. Write, for example, age >= 80.")
-            wish["least" if sign == ">=" else "most"][name] = _typed(value)
+        for line, (name, sign, value) in self._lines("people", signs=("=", ">=", "<=")):
+            kind = {"=": "attributes", ">=": "least", "<=": "most"}[sign]
+            number = _number(value)
+            if number is None and (sign != "=" or name in numbers):
+                raise forms.ValidationError(f"Line {line}: '{value}' is no number. Write, for example, age >= 80.")
+            if name in wish[kind]:
+                raise forms.ValidationError(f"Line {line}: there is a condition of this kind on {name} already.")
+            # What the cohort holds as text is asked for as text: 007 is no 7.
+            wish[kind][name] = number if sign != "=" or name in numbers else value
         return wish
 
     def clean_findings(self) -> dict[str, str]:
@@ -127,6 +133,11 @@ class PatientsForm(HouseForm):
         return f"{', '.join(said)}{tail}."
 
 
+def checked(form: HouseForm) -> str:
+    """Digest of what was typed: what is sent has to be what was shown."""
+    return sha256_json({name: form.data.get(name, "") for name in form.fields})
+
+
 def attempt_at(form: HouseForm, act: Any) -> Any:
     """What ``act`` gives; None where it refuses, which the form then shows."""
     try:
@@ -136,10 +147,11 @@ def attempt_at(form: HouseForm, act: Any) -> Any:
         return None
 
 
-def _typed(value: str) -> str | int | float:
+def _number(value: str) -> int | float | None:
     for kind in (int, float):
         try:
-            return kind(value)
+            found: int | float = kind(value)
         except ValueError:
             continue
-    return value
+        return found if abs(found) < LARGEST else None
+    return None

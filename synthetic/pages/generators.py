@@ -16,9 +16,10 @@ from core.pages.readers import HouseRequest, reads
 from core.pages.session import theme_of
 from evaluation.pages.pictures import asked_theme, drawn_once, picture, themes_of
 from models_registry.access import check_may_train
+from models_registry.models import JobStatus
 from synthetic import selectors
 from synthetic.models import GeneratorTraining
-from synthetic.pages.forms import GeneratorForm, attempt_at
+from synthetic.pages.forms import GeneratorForm, attempt_at, checked
 from synthetic.services.generators import (
     cancel_generator,
     check_may_order_patients,
@@ -50,7 +51,7 @@ def generator_new(request: HouseRequest) -> HttpResponse:
     form = bind(GeneratorForm, request, cohort=request.GET.get("cohort"))
     plan: dict[str, Any] = {}
     if request.method == "POST" and form.is_valid():
-        if "send" in request.POST:
+        if request.POST.get("send") == checked(form):
             given = form.cleaned_data
             facts = {name: given[name] for name in ("system", "version_label", "cohort")}
             job = attempt_at(form, lambda: request_generator(**facts, settings=form.settings(), by=request.user))
@@ -58,7 +59,7 @@ def generator_new(request: HouseRequest) -> HttpResponse:
                 return redirect("generator-training", pk=job.pk)
         else:
             plan = selectors.plan_of(form.cleaned_data["cohort"])
-    context = {"form": form, "plan": plan, "permission": can(check_may_train, request.user)}
+    context = {"form": form, "plan": plan, "checked": checked(form), "permission": can(check_may_train, request.user)}
     return render(request, "synthetic/generator_new.html", context, status=form.status)
 
 
@@ -91,8 +92,9 @@ def training_curve(request: HouseRequest, pk: int, curve: str) -> HttpResponse:
     if curve not in job.curves:
         raise Http404
     points = job.curves[curve]
-    svg = drawn_once("curve", [curve, points, theme], lambda: plan_curve(curve, points).draw(theme))
-    return picture(svg)
+    if job.status != JobStatus.DONE:  # a curve that still grows is drawn again each time, and kept nowhere
+        return picture(plan_curve(curve, points).draw(theme).svg)
+    return picture(drawn_once("curve", [curve, points, theme], lambda: plan_curve(curve, points).draw(theme)))
 
 
 @require_POST

@@ -15,7 +15,7 @@ from core.pages.forms import bind, perform
 from core.pages.readers import HouseRequest, reads
 from synthetic import selectors
 from synthetic.models import Generation
-from synthetic.pages.forms import PatientsForm, attempt_at
+from synthetic.pages.forms import PatientsForm, attempt_at, checked
 from synthetic.pages.generators import POLL_SECONDS
 from synthetic.services.generators import cancel_patients, check_may_order_patients, request_patients
 
@@ -27,7 +27,7 @@ def patients_new(request: HouseRequest) -> HttpResponse:
     form = bind(PatientsForm, request, version=request.GET.get("version"))
     said = ""
     if request.method == "POST" and form.is_valid():
-        if "send" in request.POST:
+        if request.POST.get("send") == checked(form):
             given = form.cleaned_data
             facts = {name: given[name] for name in ("version", "cohort_name", "seed")}
             job = attempt_at(form, lambda: request_patients(**facts, wish=form.wish(), by=request.user))
@@ -38,6 +38,7 @@ def patients_new(request: HouseRequest) -> HttpResponse:
     context = {
         "form": form,
         "said": said,
+        "checked": checked(form),
         "permission": can(check_may_order_patients, request.user),
         "nothing": not form.fields["version"].queryset.exists(),  # type: ignore[attr-defined]
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from core.digests import sha256_json
 from evaluation.charts.curves import plan_curve
 from evaluation.charts.drawing import NothingToDrawError
 from models_registry.models import CohortVersion, JobStatus
@@ -36,6 +38,12 @@ def text_of(response: Any, status: int = 200) -> str:
     return response.content.decode()
 
 
+def sending(page: str) -> dict[str, str]:
+    """What the button sends that stands on a page once the order was checked."""
+    [value] = re.findall(r'name="send" value="([0-9a-f]{64})"', page)
+    return {"send": value}
+
+
 def test_the_empty_room_says_what_to_do_and_who_may(sign_in: SignIn) -> None:
     page = text_of(sign_in("elena").get(reverse("synthetic")))
     assert "No generator yet" in page and reverse("generator-new") in page
@@ -55,14 +63,20 @@ def test_an_order_is_checked_kept_and_sent(sign_in: SignIn, people: SimpleNamesp
     page = text_of(elena.post(address, typed))
     assert "What it will learn from Ward A" in page and "series: the cohort has none" in page
     assert "1.0.0" in page and not GeneratorTraining.objects.exists()
-    response = elena.post(address, typed | {"send": "1"})
+    other = text_of(elena.post(address, typed | {"seed": "8"} | sending(page)))
+    assert sending(other) != sending(page) and not GeneratorTraining.objects.exists(), "what was changed is shown again"
+    response = elena.post(address, typed | sending(page))
     job = GeneratorTraining.objects.get()
     assert response.url == reverse("generator-training", args=[job.pk])
     assert (job.settings["effort"], job.settings["canaries"], job.settings["seed"]) == (0.05, 5, 7)
-    again = text_of(elena.post(address, typed | {"send": "1"}), 409)
+    again = text_of(elena.post(address, typed | sending(page)), 409)
     assert "is being trained already" in again and "1.0.0" in again
-    refused = text_of(sign_in("clara").post(address, typed | {"send": "1", "version_label": "2"}), 403)
-    assert GeneratorTraining.objects.count() == 1 and "2" in refused
+    clara = sign_in("clara")
+    changed = typed | {"version_label": "2"}
+    refused = text_of(clara.post(address, changed))
+    assert "You can read this form, but not send it" in refused
+    forced = changed | {"send": sha256_json({name: str(value) for name, value in changed.items()})}
+    assert clara.post(address, forced).status_code == 403 and GeneratorTraining.objects.count() == 1
 
 
 def test_a_training_is_watched_cancelled_and_resumed(
@@ -108,7 +122,12 @@ def test_patients_are_ordered_in_words_and_wrong_lines_are_told(sign_in: SignIn,
     wrong = text_of(elena.post(address, typed | {"people": "sex = F\nold", "findings": "effusion >= left"}), 422)
     assert "Line 2 cannot be read" in wrong and "Line 1 cannot be read" in wrong and "Old women" in wrong
     assert "is no number" in text_of(elena.post(address, typed | {"people": "age >= old"}), 422)
-    response = elena.post(address, typed | {"send": "1"})
+    twice = text_of(elena.post(address, typed | {"people": "sex = F\nsex = M"}), 422)
+    assert "a condition of this kind on sex already" in twice
+    for wrong_wish in ({"findings": "effusion = lft"}, {"people": "age >= 90\nage <= 20"}):
+        checked = text_of(elena.post(address, typed | wrong_wish))
+        assert "The wish" in text_of(elena.post(address, typed | wrong_wish | sending(checked)), 422)
+    response = elena.post(address, typed | sending(said))
     job = Generation.objects.get()
     assert response.url == reverse("patients-order", args=[job.pk])
     assert job.settings["wish"]["least"] == {"age": 80} and job.settings["wish"]["attributes"] == {"sex": "F"}

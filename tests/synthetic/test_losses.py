@@ -99,3 +99,14 @@ def test_what_is_kept_explains_as_before(generator: Generator, real: LinkedStudi
         part.save(folder)
         kept = PARTS.get(f"{role}:{generator.body['parts'][role]}").load(folder)
         assert np.array_equal(part.losses(some, None, seed=1), kept.losses(some, None, seed=1), equal_nan=True), role
+
+
+def test_a_text_longer_than_any_that_was_learnt_is_judged_by_its_beginning(
+    generator: Generator, real: LinkedStudies
+) -> None:
+    some = real.rows(np.flatnonzero([bool(text) for text in real.texts["reference"].tolist()])[:4])
+    texts = some.texts["reference"].copy()
+    texts[0] = " ".join([str(text) for text in texts] * 20)
+    texts[1] = "Zyxwv qwrtp."
+    found = generator.losses(replace(some, texts=some.texts | {"reference": texts}), seed=1)["report"]
+    assert np.isfinite(found[[0, 2, 3]]).all() and np.isnan(found[1]), "a text of unknown words has no loss"

@@ -119,9 +119,14 @@ class LanguageModelReports:
         done.left = len(wrong)
 
     def examples(self, studies: LinkedStudies, latents: Floats | None) -> tuple[Examples, tuple[str, ...], ReportModel]:
-        """Texts of studies as the model is asked for their loss, the fields by number, and the model."""
+        """Texts of studies as the model is asked for their loss, the fields by number, and the model.
+
+        Of a text that is longer than any that was learnt, the beginning.
+        """
         prefix = self._shown(self._conditions.prefix(studies, self._usable(latents)))
-        return examples_of(studies, prefix, self._fields, self._vocabulary), self._fields, self._model
+        found = examples_of(studies, prefix, self._fields, self._vocabulary)
+        short = [words[: self._model.size.longest] for words in found.words]
+        return replace(found, words=short), self._fields, self._model
 
     def losses(self, studies: LinkedStudies, latents: Floats | None, *, seed: int) -> Floats:
         """How badly the model explains the report of each study: float32 [n], the mean negative logarithm of a word's
