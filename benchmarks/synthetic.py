@@ -186,8 +186,8 @@ def sdv_series(sizes: Sizes, folder: Path) -> dict[str, Any]:
 
 
 STAGES: Mapping[str, Callable[[Sizes, Path], dict[str, Any]]] = {
-    "data": data, "train": train, "sample": sample, "audit": audit, "utility": utility, "honest": honest,
-    "memorisers": memorisers, "sdv_tables": sdv_tables, "sdv_series": sdv_series,
+    "data": data, "train": train, "sample": sample, "audit": audit, "honest": honest, "memorisers": memorisers,
+    "sdv_tables": sdv_tables, "sdv_series": sdv_series, "utility": utility,
 }  # fmt: skip
 
 
