@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_noop as _
 
-from governance.reports import terms_drift, terms_hallucination
+from governance.reports import terms_drift, terms_hallucination, terms_synthetic
 
 METRICS = (
     _("abstention difference"),
@@ -54,6 +54,7 @@ METRICS = (
     _("words per report"),
     *terms_drift.METRICS,
     *terms_hallucination.METRICS,
+    *terms_synthetic.METRICS,
 )
 """The title of every metric that a suite registers."""
 

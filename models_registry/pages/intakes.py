@@ -42,6 +42,7 @@ ADAPTER_WORDS = {
     "clip": "Zero-shot CLIP or SigLIP model: weights that are run",
     "endpoint": "Model behind an OpenAI-compatible endpoint: its weights are not bound",
     "fusion": "Reference fusion model: weights that are run",
+    "generator": "Generator of synthetic patients: it predicts nothing",
     "image_text_to_text": "Vision-language model with a chat prompt: weights that are run",
     "onnx": "Image classifier as an ONNX graph: weights that are run",
     "recorded": "Recorded predictions: no weights are run",

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from django.urls import reverse
 
-from core.models import User
+from core.access import roles_of
+from core.models import Role, User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from models_registry.models import CohortVersion
 from synthetic.selectors import failed_generations, failed_trainings, generations_under_way, order_of
@@ -28,6 +29,8 @@ def made_by(user: User, version: CohortVersion) -> Panel | None:
 
 @queue_source
 def failures(user: User) -> Iterator[QueueItem]:
+    if Role.ML_ENGINEER not in roles_of(user):
+        return
     for order in failed_generations(user):
         yield QueueItem(
             title=f"The cohort {order.cohort_name} was not made",

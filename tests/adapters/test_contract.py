@@ -290,7 +290,8 @@ def test_a_folder_is_checked_without_torch_where_no_model_is_built(kind, request
 
 
 def test_every_adapter_is_tried():
-    assert set(ADAPTER_FIXTURES.values()) == set(ADAPTERS.keys())
+    # A generator of patients answers nothing about a study: tests/synthetic/test_generators.py tries what it does.
+    assert set(ADAPTER_FIXTURES.values()) == set(ADAPTERS.keys()) - {"generator"}
 
 
 def test_an_unknown_adapter_is_refused_with_the_known_ones():
