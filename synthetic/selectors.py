@@ -157,8 +157,8 @@ def order_by_id(pk: int) -> Generation:
 def wish_in_words(wish: dict[str, Any]) -> list[str]:
     """What an order asks for, line by line."""
     said = [f"{name} is {value}" for name, value in wish.get("attributes", {}).items()]
-    said += [f"{name} is at least {value:g}" for name, value in wish.get("least", {}).items()]
-    said += [f"{name} is at most {value:g}" for name, value in wish.get("most", {}).items()]
+    said += [f"{name} is at least {value}" for name, value in wish.get("least", {}).items()]
+    said += [f"{name} is at most {value}" for name, value in wish.get("most", {}).items()]
     said += [f"at least one study has {name}: {word}" for name, word in wish.get("findings", {}).items()]
     return said
 

@@ -15,7 +15,7 @@ from synthetic.generators.parts import LARGEST
 from synthetic.generators.settings import GeneratorSettings
 
 EFFORTS = {"0.05": "A try: minutes, and poor patients", "0.5": "Half", "1.0": "Full", "2.0": "Twice, for large cohorts"}
-LINE = re.compile(r"\s*([\w.-]+)\s*(=|>=|<=)\s*(\S.*?)\s*")
+LINE = re.compile(r"\s*([\w.-]+)\s*(>=|<=|=)(?!=)\s*(\S.*?)\s*")
 
 
 class GeneratorForm(HouseForm):
@@ -99,7 +99,12 @@ class PatientsForm(HouseForm):
         return wish
 
     def clean_findings(self) -> dict[str, str]:
-        return {name: value for _, (name, _, value) in self._lines("findings", signs=("=",))}
+        found: dict[str, str] = {}
+        for line, (name, _, value) in self._lines("findings", signs=("=",)):
+            if name in found:
+                raise forms.ValidationError(f"Line {line}: there is a line on {name} already. Write its words in one.")
+            found[name] = value
+        return found
 
     def _lines(self, field: str, *, signs: tuple[str, ...]) -> list[tuple[int, tuple[str, str, str]]]:
         """Number and parts of each line that is not empty."""
@@ -123,8 +128,8 @@ class PatientsForm(HouseForm):
         given = self.cleaned_data
         people, said = given["people"], [f"{given['patients']:,} patients"]
         said += [f"{name} {value}" for name, value in people["attributes"].items()]
-        said += [f"{name} at least {value:g}" for name, value in people["least"].items()]
-        said += [f"{name} at most {value:g}" for name, value in people["most"].items()]
+        said += [f"{name} at least {value}" for name, value in people["least"].items()]
+        said += [f"{name} at most {value}" for name, value in people["most"].items()]
         having = [
             name.replace("_", " ") + ("" if word == "present" else f" ({word})")
             for name, word in given["findings"].items()

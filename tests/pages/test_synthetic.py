@@ -122,6 +122,9 @@ def test_patients_are_ordered_in_words_and_wrong_lines_are_told(sign_in: SignIn,
     wrong = text_of(elena.post(address, typed | {"people": "sex = F\nold", "findings": "effusion >= left"}), 422)
     assert "Line 2 cannot be read" in wrong and "Line 1 cannot be read" in wrong and "Old women" in wrong
     assert "is no number" in text_of(elena.post(address, typed | {"people": "age >= old"}), 422)
+    double = text_of(elena.post(address, typed | {"people": "sex == F", "findings": "a = left\na = right"}), 422)
+    assert "Line 1 cannot be read" in double and "there is a line on a already" in double
+    assert "age at least 12345678" in text_of(elena.post(address, typed | {"people": "age >= 12345678"}))
     twice = text_of(elena.post(address, typed | {"people": "sex = F\nsex = M"}), 422)
     assert "a condition of this kind on sex already" in twice
     for wrong_wish in ({"findings": "effusion = lft"}, {"people": "age >= 90\nage <= 20"}):
