@@ -89,8 +89,8 @@ def made_cohorts() -> QuerySet[CohortVersion]:
 
 
 def learnable_cohorts() -> QuerySet[CohortVersion]:
-    """Cohorts that a generator may learn from, newest first."""
-    rows = CohortVersion.objects.filter(quarantined=False, n_patients__gte=LEAST_PATIENTS)
+    """Cohorts that a generator may learn from, newest first; a week of a monitor is no cohort to learn from."""
+    rows = CohortVersion.objects.filter(quarantined=False, n_patients__gte=LEAST_PATIENTS, windows=None)
     return rows.select_related("cohort").defer("summary").order_by("-registered_at", "-pk")
 
 

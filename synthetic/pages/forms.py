@@ -18,10 +18,15 @@ EFFORTS = {"0.05": "A try: minutes, and poor patients", "0.5": "Half", "1.0": "F
 LINE = re.compile(r"\s*([\w.-]+)\s*(>=|<=|=)(?!=)\s*(\S.*?)\s*")
 
 
+class CohortField(forms.ModelChoiceField):
+    def label_from_instance(self, version: Any) -> str:
+        return f"{version}: {version.n_studies:,} studies of {version.n_patients:,} patients"
+
+
 class GeneratorForm(HouseForm):
     """What is learnt, from whom, and how."""
 
-    cohort: Any = forms.ModelChoiceField(
+    cohort: Any = CohortField(
         queryset=None, empty_label="Choose a cohort", help_text="At least 200 patients. What it lacks is left out."
     )
     system: Any = forms.ModelChoiceField(
