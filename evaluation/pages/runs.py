@@ -21,6 +21,7 @@ from evaluation.access import check_may_audit, check_may_steer_run
 from evaluation.models import AuditRun
 from evaluation.pages.results import result_context
 from evaluation.services.runs import cancel_run, request_audit, resume_run
+from models_registry.models import CohortVersion
 
 PAGE_SIZE = 50
 POLL_SECONDS = (2, 2, 2, 3, 3, 5, 5, 8, 10)
@@ -36,11 +37,21 @@ class AuditForm(HouseForm):
         help_text="Only approved protocols: the rules stand before the run.",
     )
 
+    control: Any = forms.ModelChoiceField(
+        queryset=None,
+        label="Control cohort",
+        empty_label="None",
+        required=False,
+        help_text="For a generator of patients alone: patients whom it never saw. Without one, those whom its training"
+        " held out are taken, who are few.",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
         fields["version"].queryset = selectors.auditable_versions()
         fields["cohort"].queryset = selectors.auditable_cohorts()
+        fields["control"].queryset = selectors.auditable_cohorts()
         fields["protocol"].queryset = selectors.usable_protocols()
 
 
@@ -63,11 +74,15 @@ def run_list(request: HouseRequest) -> HttpResponse:
 @reads
 def run_new(request: HouseRequest) -> HttpResponse:
     form = bind(AuditForm, request, version=request.GET.get("version"))
-    run = attempt(form, partial(request_audit, by=request.user))
+    run = attempt(form, partial(_requested, by=request.user))
     if run:
         return redirect("audit", pk=run.pk)
     context = {"form": form, "permission": can(check_may_audit, request.user)}
     return render(request, "evaluation/run_new.html", context, status=form.status)
+
+
+def _requested(*, control: CohortVersion | None, **facts: Any) -> AuditRun:
+    return request_audit(**facts, settings={"control": control.digest} if control else None)
 
 
 def _progress_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:

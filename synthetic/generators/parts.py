@@ -121,6 +121,20 @@ class Learning:
     resume: Path | None = None
 
 
+def refuse_privacy(learning: Learning, part: str) -> None:
+    """Raise where differential privacy is asked for, of a part that cannot hold it.
+
+    Raises:
+        AuscultError: naming the part, such as ``series:flow``, and the setting.
+    """
+    if learning.settings.privacy is not None:
+        raise AuscultError(
+            f"The part {part} cannot learn with differential privacy.",
+            remedy="Train without the setting privacy, or name another part, or none, in the setting parts.",
+            column="privacy",
+        )
+
+
 class Fitted(Protocol):
     """A part that has learnt."""
 

@@ -13,14 +13,17 @@ from django.urls import reverse
 from core.digests import sha256_json
 from evaluation.charts.curves import plan_curve
 from evaluation.charts.drawing import NothingToDrawError
+from evaluation.models import AuditRun
+from evaluation.services.runs import cancel_run
 from models_registry.models import CohortVersion, JobStatus
 from synthetic import execution_generators as work
 from synthetic.models import Generation, GeneratorTraining
 from tests.registry.fixtures import files, home, people, sent
-from tests.registry.scene import make_system
+from tests.registry.scene import make_protocol, make_system
 from tests.synthetic.generator_scene import calm, cohort, made, order, patients, trained
+from tests.synthetic.test_audits import audit, control, result
 
-__all__ = ["calm", "cohort", "files", "home", "order", "people", "sent", "trained"]
+__all__ = ["audit", "calm", "cohort", "control", "files", "home", "order", "people", "result", "sent", "trained"]
 SignIn = Callable[[str], Any]
 
 
@@ -162,3 +165,18 @@ def test_a_curve_says_in_words_what_it_shows() -> None:
     assert plan.table_rows == (("1", "2"), ("100", "0.5")) and "<svg" in plan.draw("dark").svg
     with pytest.raises(NothingToDrawError):
         plan_curve("image.flow", [])
+
+
+def test_the_form_of_audits_takes_a_control_and_only_a_generator_has_one(
+    audit: Any, control: CohortVersion, client: Any, people: SimpleNamespace, cohort: CohortVersion
+) -> None:
+    run = audit()
+    cancel_run(run=run, by=people.amir)
+    client.force_login(people.amir)
+    asked = {"version": run.version_id, "cohort": run.cohort_id, "protocol": run.protocol_id, "control": control.pk}
+    response = client.post("/audits/new/", asked)
+    made = AuditRun.objects.latest("pk")
+    assert response.status_code == 302 and made.settings["control"] == control.digest and made.pk != run.pk
+    plain = make_protocol(people)
+    refused = client.post("/audits/new/", asked | {"protocol": plain.pk, "cohort": cohort.pk})
+    assert refused.status_code == 422 and "predicts nothing" in refused.content.decode()

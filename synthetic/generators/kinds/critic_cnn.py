@@ -19,7 +19,7 @@ from synthetic.generators.kinds.critic_reading import (
     learnt_words,
     reading_facts,
 )
-from synthetic.generators.parts import PARTS, Learning, Reading
+from synthetic.generators.parts import PARTS, Learning, Reading, refuse_privacy
 from synthetic.generators.plans import Plans
 from synthetic.generators.studies import LinkedStudies, Pixels
 
@@ -76,12 +76,7 @@ class CnnCriticPart:
         Raises:
             AuscultError: differential privacy is asked for.
         """
-        if learning.settings.privacy is not None:
-            raise AuscultError(
-                "The part critic:cnn cannot learn with differential privacy.",
-                remedy="Train without the setting privacy, or leave the critic out of the setting parts.",
-                column="privacy",
-            )
+        refuse_privacy(learning, "critic:cnn")
         with fixed_threads():
             return _fit(studies.rows(studies.has_image), learning, others.get("held_out"))
 

@@ -23,7 +23,7 @@ from synthetic.generators.kinds.conditions import Conditions, learn_conditions
 from synthetic.generators.kinds.critic_reading import PlanReader, agreement_of, learnt_states, learnt_words
 from synthetic.generators.kinds.image_gate import check_reconstructions
 from synthetic.generators.kinds.image_rows import balanced_weights, noise_of, with_image_before
-from synthetic.generators.parts import PARTS, Learning
+from synthetic.generators.parts import PARTS, Learning, refuse_privacy
 from synthetic.generators.studies import LinkedStudies, Pixels
 
 if TYPE_CHECKING:
@@ -134,12 +134,7 @@ class LatentFlowPart:
         Raises:
             AuscultError: the autoencoder erases a finding, which is named; or differential privacy is asked for.
         """
-        if learning.settings.privacy is not None:
-            raise AuscultError(
-                "The part image:latent_flow cannot learn with differential privacy.",
-                remedy="Train without the setting privacy, or leave the images out of the setting parts.",
-                column="privacy",
-            )
+        refuse_privacy(learning, "image:latent_flow")
         with fixed_threads():
             return _Fit(studies, learning, others).learnt()
 

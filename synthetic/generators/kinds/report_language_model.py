@@ -16,7 +16,7 @@ from synthetic.generators.kinds.conditions import aligned, patient_numbers
 from synthetic.generators.kinds.report_checking import check_reports
 from synthetic.generators.kinds.report_conditions import Prefix, ReportConditions, learn_report_conditions
 from synthetic.generators.kinds.report_words import LONGEST, Suppressed, Vocabulary, learn_vocabulary
-from synthetic.generators.parts import PARTS, Learning
+from synthetic.generators.parts import PARTS, Learning, refuse_privacy
 from synthetic.generators.persons import check_no_persons
 from synthetic.generators.plans import Plans
 from synthetic.generators.reading import REPORT
@@ -178,12 +178,7 @@ class LanguageModelPart:
         """
         from synthetic.generators.fixed_threads import fixed_threads
 
-        if learning.settings.privacy is not None:
-            raise AuscultError(
-                "The part report:language_model cannot learn with differential privacy.",
-                remedy="Train without the setting privacy, or leave the reports out of the setting parts.",
-                column="privacy",
-            )
+        refuse_privacy(learning, "report:language_model")
         learning.tell(0.0, "texts are searched for names, dates and numbers of persons")
         check_no_persons(studies)
         with fixed_threads():

@@ -26,7 +26,7 @@ from synthetic.generators.kinds.series_grid import (
     to_grid,
     values_of,
 )
-from synthetic.generators.parts import PARTS, Learning
+from synthetic.generators.parts import PARTS, Learning, refuse_privacy
 from synthetic.generators.studies import LinkedStudies, Readings
 
 if TYPE_CHECKING:
@@ -216,12 +216,7 @@ class SeriesFlowPart:
         """
         from synthetic.generators.fixed_threads import fixed_threads
 
-        if learning.settings.privacy is not None:
-            raise AuscultError(
-                "The part series:flow cannot learn with differential privacy.",
-                remedy="Train without the setting privacy, or leave the series out of the setting parts.",
-                column="privacy",
-            )
+        refuse_privacy(learning, "series:flow")
         with fixed_threads():
             return _fit(studies, learning)
 

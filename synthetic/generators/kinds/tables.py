@@ -25,7 +25,7 @@ from synthetic.generators.kinds.tables_model import Model, learn_model, load_mod
 from synthetic.generators.kinds.tables_reading import MOST_VISITS, read_columns
 from synthetic.generators.kinds.tables_wishes import demands_of
 from synthetic.generators.kinds.tables_writing import fulfils, studies_of
-from synthetic.generators.parts import PARTS, Learning, Wish
+from synthetic.generators.parts import PARTS, Learning, Wish, refuse_privacy
 from synthetic.generators.studies import LinkedStudies
 
 AT_ONCE = 2048
@@ -150,12 +150,7 @@ class Copula:
         """
         if reason := Copula.missing(studies):
             raise CohortError(f"No table can be learnt: {reason}.", remedy="Give a cohort with an attribute or label.")
-        if learning.settings.privacy is not None:
-            raise AuscultError(
-                "The part tables:copula does not learn with differential privacy.",
-                remedy="Train without 'privacy', or with a part for tables that has it.",
-                column="privacy",
-            )
+        refuse_privacy(learning, "tables:copula")
         with fixed_threads():
             read = read_columns(studies, rare_below=learning.settings.rare_below)
             learning.tell(0.2, "columns read")

@@ -25,7 +25,7 @@ from synthetic.generators.kinds.tables_model import Model, load_model, save_mode
 from synthetic.generators.kinds.tables_reading import MOST_VISITS, VISITS, read_columns
 from synthetic.generators.kinds.tables_wishes import demands_of
 from synthetic.generators.kinds.tables_writing import fulfils, studies_of
-from synthetic.generators.parts import PARTS, Learning, Wish
+from synthetic.generators.parts import PARTS, Learning, Wish, refuse_privacy
 from synthetic.generators.studies import LinkedStudies
 
 AT_ONCE, MOST_DRAWS = 2048, 400
@@ -159,12 +159,7 @@ class Sdv:
         """
         if reason := Sdv.missing(studies):
             raise CohortError(f"No table can be learnt: {reason}.", remedy="Give a cohort with an attribute or label.")
-        if learning.settings.privacy is not None:
-            raise AuscultError(
-                "The part tables:sdv does not learn with differential privacy.",
-                remedy="Train without 'privacy', or with a part for tables that has it.",
-                column="privacy",
-            )
+        refuse_privacy(learning, "tables:sdv")
         rng = generator(learning.settings.seed, "tables sdv codes")
         with fixed_threads():
             read = read_columns(studies, rare_below=learning.settings.rare_below, steady=False)
