@@ -259,7 +259,7 @@ def test_an_audit_is_requested_watched_cancelled_and_resumed(installation: Insta
 
     amir.page.goto(elena.page.url)
     amir.link("Request an audit").click()
-    amir.page.get_by_label("Cohort").select_option(label=cohort_option(amir.page))
+    amir.page.get_by_label("Cohort", exact=True).select_option(label=cohort_option(amir.page))
     amir.page.get_by_label("Protocol").select_option(index=protocol_place(amir.page, "reference-model-v1"))
     amir.button("Request the audit").click()
     amir.page.wait_for_url(re.compile(r"/audits/\d+/$"))
@@ -285,7 +285,7 @@ def test_an_audit_is_requested_watched_cancelled_and_resumed(installation: Insta
 
 def cohort_option(page: Any) -> str:
     """The option of the held-out cohort, whatever is written behind its name."""
-    options = page.get_by_label("Cohort").locator("option").all_inner_texts()
+    options = page.get_by_label("Cohort", exact=True).locator("option").all_inner_texts()
     return next(text for text in options if text.startswith(HELD_OUT))
 
 
