@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from governance.reports import dpia_risks, dpia_screening
+from governance.reports import dpia_attacks, dpia_risks, dpia_screening
 from governance.reports.base import REPORTS
 from governance.reports.blocks import Block, Facts, Gap, Heading, Note, Paragraph
 from governance.reports.outlined import OutlinedReport
@@ -45,7 +45,11 @@ class Dpia(OutlinedReport):
         return chapters[section](view) if section in chapters else ()
 
     def content(self, view: View) -> dict[str, Any]:
-        return {"screening": dpia_screening.screening_data(view), "risks": dpia_risks.risk_data(view)}
+        return {
+            "screening": dpia_screening.screening_data(view),
+            "risks": dpia_risks.risk_data(view),
+            "attacks": dpia_attacks.all_attacks(view),
+        }
 
 
 def description(view: View) -> Iterable[Block]:

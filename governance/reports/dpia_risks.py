@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from governance.reports import dpia_attacks
 from governance.reports.blocks import Block, Facts, Gap, Heading, Note, Paragraph, Source, Table
 from governance.reports.findings import primary_verdicts
 from governance.reports.measured import verdict_table
@@ -101,6 +102,7 @@ def risks(view: View) -> Iterator[Block]:
         sources=_sources(view, found),
         wide=True,
     )
+    yield from dpia_attacks.criteria_blocks(view)
     for row in found:
         yield from _risk(view, row)
 
@@ -124,8 +126,11 @@ def _risk(view: View, row: RiskRow) -> Iterator[Block]:
         shared = [kind for kind in kinds if kind in audit["kinds"]]
         if evidence is None:
             yield Gap(text=_("The evidence of audit %(run)s is not in the store.") % {"run": audit["run"]})
-        else:
-            yield from audit_blocks(view, audit, evidence, *shared)
+            continue
+        if dpia_attacks.KIND in shared:
+            yield from dpia_attacks.attack_blocks(view, audit, evidence, row.key)
+        if others := [kind for kind in shared if kind != dpia_attacks.KIND]:
+            yield from audit_blocks(view, audit, evidence, *others)
     if not row.measured and not row.inherent_gaps:
         yield Paragraph(text=_("No audit of this version measures this; the rating stands as people gave it."))
     if row.inherent_gaps:

@@ -6,8 +6,19 @@ from dataclasses import dataclass
 
 from evaluation.engine.registry import MetricInfo, MetricKind
 
-SINGLING, LINKING, INFERRING, OTHER = "singling out", "linkability", "inference", "other"
+CRITERIA = SINGLING, LINKING, INFERRING, OTHER = "singling out", "linkability", "inference", "other"
 """Criteria of the Article 29 Working Party, Opinion 05/2014 (WP216), and what lies beyond them."""
+PUBLISHED = ("illegitimate_access",)
+"""Row of a data protection impact assessment that an attack feeds which tells who somebody is, or what he has."""
+MEMORISED = ("model_inference",)
+"""Row that an attack feeds which tells what the generator has kept of those it learnt from."""
+BOTH = PUBLISHED + MEMORISED
+"""Rows of a copy: a person's record is published because the generator kept it."""
+
+
+def _(text: str) -> str:
+    """Mark a text that reports translate. This package knows no Django, which finds the mark."""
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +28,15 @@ class Meaning:
     Attributes:
         plainly: In plain words.
         criterion: Of WP216, or ``other``.
-        risk: The row of a data protection impact assessment that it feeds: one sentence.
+        risk: What would happen to a patient, in one sentence.
+        rows: Keys of the rows of a data protection impact assessment that it feeds.
         source: Where it is published.
     """
 
     plainly: str
     criterion: str
     risk: str
+    rows: tuple[str, ...]
     source: str
 
 
@@ -87,78 +100,132 @@ _AT_1 = "Carlini et al. (2022), Membership inference attacks from first principl
 
 MEANINGS: dict[str, Meaning] = {
     "dcr_share": Meaning(
-        plainly="Half of the synthetic patients lie nearer to a learnt patient than to another when nothing was learnt"
-        " by heart. A screening only: sets that pass it have fallen to other attacks.",
-        criterion=OTHER, risk="Synthetic patients resemble the real ones they were learnt from.", source=_DCR,
+        plainly=_(
+            "Half of the synthetic patients lie nearer to a learnt patient than to another when nothing was learnt"
+            " by heart. A screening only: sets that pass it have fallen to other attacks."
+        ),
+        criterion=OTHER,
+        risk=_("Synthetic patients resemble the real ones they were learnt from."),
+        rows=MEMORISED,
+        source=_DCR,
     ),
     "dcr_tail": Meaning(
-        plainly="The nearest one in twenty synthetic patients is no nearer to learnt patients than to others.",
-        criterion=OTHER, risk="A few synthetic patients are near doubles of real ones.", source=_DCR,
+        plainly=_("The nearest one in twenty synthetic patients is no nearer to learnt patients than to others."),
+        criterion=OTHER,
+        risk=_("A few synthetic patients are near doubles of real ones."),
+        rows=MEMORISED,
+        source=_DCR,
     ),
     "near_copies": Meaning(
-        plainly="How many synthetic patients lie as near to a learnt patient as one in a hundred others does.",
-        criterion=SINGLING, risk="A patient is recognised in a synthetic one that was changed a little.", source=_DCR,
+        plainly=_("How many synthetic patients lie as near to a learnt patient as one in a hundred others does."),
+        criterion=SINGLING,
+        risk=_("A patient is recognised in a synthetic one that was changed a little."),
+        rows=BOTH,
+        source=_DCR,
     ),
     "copies": Meaning(
-        plainly="How many synthetic patients have a study or an image that equals a learnt one, value by value.",
-        criterion=SINGLING, risk="A real record or image is published as a synthetic one.", source=_DCR,
+        plainly=_("How many synthetic patients have a study or an image that equals a learnt one, value by value."),
+        criterion=SINGLING,
+        risk=_("A real record or image is published as a synthetic one."),
+        rows=BOTH,
+        source=_DCR,
     ),
     "domias_auc": Meaning(
-        plainly="How well somebody who holds real patients of the same kind can tell whether a given patient was learnt"
-        " from; .5 is chance. Patients unlike all others are shown apart.",
-        criterion=OTHER, risk="It becomes known that a patient was treated at the hospital.", source=_DOMIAS,
+        plainly=_(
+            "How well somebody who holds real patients of the same kind can tell whether a given patient was learnt"
+            " from; .5 is chance. Patients unlike all others are shown apart."
+        ),
+        criterion=OTHER,
+        risk=_("It becomes known that a patient was treated at the hospital."),
+        rows=BOTH,
+        source=_DOMIAS,
     ),
     "domias_tpr": Meaning(
-        plainly="How many learnt patients such an attacker names while wrong about one in a hundred others.",
-        criterion=OTHER, risk="For some patients it becomes certain that the hospital treated them.", source=_AT_1,
+        plainly=_("How many learnt patients such an attacker names while wrong about one in a hundred others."),
+        criterion=OTHER,
+        risk=_("For some patients it becomes certain that the hospital treated them."),
+        rows=BOTH,
+        source=_AT_1,
     ),
     "singling_out": Meaning(
-        plainly="How often what describes exactly one synthetic patient describes exactly one learnt patient.",
-        criterion=SINGLING, risk="A patient is isolated in the real data by means of the synthetic.",
+        plainly=_("How often what describes exactly one synthetic patient describes exactly one learnt patient."),
+        criterion=SINGLING,
+        risk=_("A patient is isolated in the real data by means of the synthetic."),
+        rows=PUBLISHED,
         source=_ANONYMETER,
     ),
     "linkability": Meaning(
-        plainly="How often two parts of a patient's record, held by two people, lead to the same synthetic patient.",
-        criterion=LINKING, risk="Two data sets are joined on a patient by means of the synthetic.", source=_ANONYMETER,
+        plainly=_("How often two parts of a patient's record, held by two people, lead to the same synthetic patient."),
+        criterion=LINKING,
+        risk=_("Two data sets are joined on a patient by means of the synthetic."),
+        rows=PUBLISHED,
+        source=_ANONYMETER,
     ),
     "inference": Meaning(
-        plainly="How often the most similar synthetic patient has the findings or readings that are not known of a"
-        " patient.",
-        criterion=INFERRING, risk="A diagnosis is inferred from what is known of a patient.", source=_ANONYMETER,
+        plainly=_(
+            "How often the most similar synthetic patient has the findings or readings that are not known of a patient."
+        ),
+        criterion=INFERRING,
+        risk=_("A diagnosis is inferred from what is known of a patient."),
+        rows=PUBLISHED,
+        source=_ANONYMETER,
     ),
     "image_copies": Meaning(
-        plainly="How many synthetic images show a learnt image again, also moved, or of another exposure.",
-        criterion=SINGLING, risk="A patient's image is published as a synthetic one.",
+        plainly=_("How many synthetic images show a learnt image again, also moved, or of another exposure."),
+        criterion=SINGLING,
+        risk=_("A patient's image is published as a synthetic one."),
+        rows=BOTH,
         source="Dar et al. (2025), Nature Biomedical Engineering; Pizzi et al. (2022), CVPR",
     ),
     "text_copies": Meaning(
-        plainly="How many synthetic patients have a text that repeats a learnt text as a whole.",
-        criterion=SINGLING, risk="A patient's report is published as a synthetic one.", source=_TEXTS,
+        plainly=_("How many synthetic patients have a text that repeats a learnt text as a whole."),
+        criterion=SINGLING,
+        risk=_("A patient's report is published as a synthetic one."),
+        rows=BOTH,
+        source=_TEXTS,
     ),
     "text_overlap": Meaning(
-        plainly="How many of a synthetic text's 13 words in a row appear in a learnt text.",
-        criterion=SINGLING, risk="Sentences about a patient are published.", source=_TEXTS,
+        plainly=_("How many of a synthetic text's 13 words in a row appear in a learnt text."),
+        criterion=SINGLING,
+        risk=_("Sentences about a patient are published."),
+        rows=BOTH,
+        source=_TEXTS,
     ),
     "text_longest_run": Meaning(
-        plainly="How much of a synthetic text is one piece of a learnt text.",
-        criterion=SINGLING, risk="Long passages about a patient are published.", source=_TEXTS,
+        plainly=_("How much of a synthetic text is one piece of a learnt text."),
+        criterion=SINGLING,
+        risk=_("Long passages about a patient are published."),
+        rows=BOTH,
+        source=_TEXTS,
     ),
     "canaries_extracted": Meaning(
-        plainly="Sentences that were planted in one report each before the training, and appear in synthetic texts.",
-        criterion=OTHER, risk="What only one report says comes out of the generator.",
+        plainly=_("Sentences that were planted in one report each before the training, and appear in synthetic texts."),
+        criterion=OTHER,
+        risk=_("What only one report says comes out of the generator."),
+        rows=MEMORISED,
         source="Carlini et al. (2019), The secret sharer, USENIX Security",
     ),
     "weights_auc": Meaning(
-        plainly="How well somebody who holds the generator itself can tell whether a given patient was learnt from.",
-        criterion=OTHER, risk="The weights are personal data and may not leave the hospital.", source=_LOSSES,
+        plainly=_("How well somebody who holds the generator itself can tell whether a given patient was learnt from."),
+        criterion=OTHER,
+        risk=_("The weights are personal data and may not leave the hospital."),
+        rows=MEMORISED,
+        source=_LOSSES,
     ),
     "weights_tpr": Meaning(
-        plainly="How many learnt patients somebody who holds the generator names, wrong about one in a hundred others.",
-        criterion=OTHER, risk="For some patients the weights prove that the hospital treated them.", source=_AT_1,
+        plainly=_(
+            "How many learnt patients somebody who holds the generator names, wrong about one in a hundred others."
+        ),
+        criterion=OTHER,
+        risk=_("For some patients the weights prove that the hospital treated them."),
+        rows=MEMORISED,
+        source=_AT_1,
     ),
     "canary_exposure": Meaning(
-        plainly="Whether the generator knows sentences that were planted better than others of the same form.",
-        criterion=INFERRING, risk="What only one report says can be read off the weights.",
+        plainly=_("Whether the generator knows sentences that were planted better than others of the same form."),
+        criterion=INFERRING,
+        risk=_("What only one report says can be read off the weights."),
+        rows=MEMORISED,
         source="Carlini et al. (2019), The secret sharer, USENIX Security",
     ),
-}  # fmt: skip
+}

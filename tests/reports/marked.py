@@ -19,9 +19,9 @@ IN_TEMPLATES = re.compile(r"\b(gettext|ngettext|pgettext|npgettext)\(")
 
 
 def marked_texts(root: Path) -> set[Marked]:
-    """Of the Python files of ``governance`` and of the templates of reports."""
+    """Of the Python files of ``governance``, of what attacks on privacy mean, and of the templates of reports."""
     found: set[Marked] = set()
-    for path in sorted((root / "governance").rglob("*.py")):
+    for path in [*sorted((root / "governance").rglob("*.py")), root / "synthetic" / "suites" / "privacy_meanings.py"]:
         found.update(_in_module(path.read_text(encoding="utf-8")))
     for path in sorted((root / "templates").rglob("*.html")):
         found.update(_in_template(path.read_text(encoding="utf-8")))
@@ -36,6 +36,9 @@ def _in_module(source: str) -> Iterator[Marked]:
         if isinstance(node, ast.ImportFrom) and node.module == "django.utils.translation"
         for alias in node.names
     }
+    # A package without Django marks with a function of its own.
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "_"}
+    names |= dict.fromkeys(own, "gettext_noop")
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and (function := _called(node.func, names)):
             texts = [arg.value if isinstance(arg, ast.Constant) else None for arg in node.args]
