@@ -35,6 +35,10 @@ def failed_trainings(user: User) -> QuerySet[GeneratorTraining]:
     return rows.select_related("system").defer("curves", "facts")
 
 
+MOST_ATTRIBUTES = 16
+"""Attributes with a field of their own in an order; lines take the others."""
+
+
 def order_of(version: CohortVersion) -> Generation | None:
     """The first order that made a cohort; None where no generator of this installation did."""
     rows = Generation.objects.filter(result=version, version__isnull=False)
@@ -116,9 +120,46 @@ def plan_of(cohort: CohortVersion) -> dict[str, Any]:
         "cohort": cohort,
         "learnt": learnt,
         "left_out": [f"{words[name]}: the cohort has none" for name, found in has.items() if not found],
+        "lacking": _lacking(has, labels),
         "findings": labels,
         "shares": {"learn": 0.7, "teach the critic": 0.15, "set gates and bars": 0.15},
     }
+
+
+def _lacking(has: dict[str, bool], labels: list[str]) -> dict[str, str]:
+    """Role -> why a cohort cannot teach it."""
+    found = {
+        "image": "The cohort has no images.",
+        "series": "The cohort has no series.",
+        "report": "The cohort has no texts.",
+    }
+    lacking = {role: reason for role, reason in found.items() if not has[role]}
+    if not (has["image"] and labels):
+        lacking["critic"] = lacking.get("image", "The cohort has no labels, so there is nothing to read in an image.")
+    return lacking
+
+
+def attributes_of(version: ModelVersion) -> list[dict[str, Any]]:
+    """What patients of a generator can be asked by: name, and values with studies, or the least and the most.
+
+    Of the cohort that it learnt from, as its summary tells it; values of few studies are not told.
+    """
+    cohort = cohort_of(version)
+    found = []
+    for name, told in (cohort.summary.get("attributes", {}) if cohort else {}).items():
+        values = [(value, count) for value, count in told.get("values", {}).items() if isinstance(count, int)]
+        if len(values) > 1:
+            found.append({"name": name, "values": values})
+        elif told.get("min") is not None and told["min"] < told["max"]:
+            found.append({"name": name, "values": [], "least": told["min"], "most": told["max"]})
+    return found[:MOST_ATTRIBUTES]
+
+
+def findings_of(version: ModelVersion) -> list[str]:
+    """Findings that the plans of a generator tell, in their order."""
+    wanted = version.config.get("details", {}).get("settings", {}).get("findings", [])
+    cohort = cohort_of(version)
+    return list(wanted) or sorted(cohort.summary.get("labels", {}) if cohort else {})
 
 
 def number_columns(version: ModelVersion) -> frozenset[str]:

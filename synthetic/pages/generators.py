@@ -11,15 +11,17 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
-from core.pages.forms import bind, perform
+from core.errors import AuscultError
+from core.pages.forms import perform
 from core.pages.readers import HouseRequest, reads
 from core.pages.session import theme_of
+from core.pages.steps import Steps
 from evaluation.pages.pictures import asked_theme, drawn_once, picture, themes_of
 from models_registry.access import check_may_train
 from models_registry.models import JobStatus
 from synthetic import selectors
 from synthetic.models import GeneratorTraining
-from synthetic.pages.forms import GeneratorForm, attempt_at, checked
+from synthetic.pages.forms_generator import GENERATOR_STEPS, generator_settings
 from synthetic.services.generators import (
     cancel_generator,
     check_may_order_patients,
@@ -47,20 +49,23 @@ def overview(request: HouseRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reads
 def generator_new(request: HouseRequest) -> HttpResponse:
-    """The order: first checked, so that it is seen what will be learnt; then sent."""
-    form = bind(GeneratorForm, request, cohort=request.GET.get("cohort"))
-    plan: dict[str, Any] = {}
-    if request.method == "POST" and form.is_valid():
-        if request.POST.get("send") == checked(form):
-            given = form.cleaned_data
-            facts = {name: given[name] for name in ("system", "version_label", "cohort")}
-            job = attempt_at(form, lambda: request_generator(**facts, settings=form.settings(), by=request.user))
-            if job is not None:
-                return redirect("generator-training", pk=job.pk)
+    """The order, step by step; at the end it is seen what will be learnt, and sent."""
+    steps = Steps(GENERATOR_STEPS, request, cohort=request.GET.get("cohort"))
+    if steps.to_send:
+        facts = {name: steps.answers[name] for name in ("system", "version_label", "cohort")}
+        try:
+            job = request_generator(**facts, settings=generator_settings(steps.said), by=request.user)
+        except AuscultError as error:
+            steps.refuse(error)
         else:
-            plan = selectors.plan_of(form.cleaned_data["cohort"])
-    context = {"form": form, "plan": plan, "checked": checked(form), "permission": can(check_may_train, request.user)}
-    return render(request, "synthetic/generator_new.html", context, status=form.status)
+            return redirect("generator-training", pk=job.pk)
+    context = {
+        "steps": steps,
+        "form": steps.form,
+        "plan": selectors.plan_of(steps.answers["cohort"]) if steps.complete else {},
+        "permission": can(check_may_train, request.user),
+    }
+    return render(request, "synthetic/generator_new.html", context, status=steps.status)
 
 
 @require_safe

@@ -11,11 +11,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
-from core.pages.forms import bind, perform
+from core.errors import AuscultError
+from core.pages.forms import perform
 from core.pages.readers import HouseRequest, reads
+from core.pages.steps import Steps
 from synthetic import selectors
 from synthetic.models import Generation
-from synthetic.pages.forms import PatientsForm, attempt_at, checked
+from synthetic.pages.forms_patients import PATIENTS_STEPS, in_words, wish_of
 from synthetic.pages.generators import POLL_SECONDS
 from synthetic.services.generators import cancel_patients, check_may_order_patients, request_patients
 
@@ -23,26 +25,24 @@ from synthetic.services.generators import cancel_patients, check_may_order_patie
 @require_http_methods(["GET", "HEAD", "POST"])
 @reads
 def patients_new(request: HouseRequest) -> HttpResponse:
-    """The order: first checked, so that it is read in words who will be made; then sent."""
-    form = bind(PatientsForm, request, version=request.GET.get("version"))
-    said = ""
-    if request.method == "POST" and form.is_valid():
-        if request.POST.get("send") == checked(form):
-            given = form.cleaned_data
-            facts = {name: given[name] for name in ("version", "cohort_name", "seed")}
-            job = attempt_at(form, lambda: request_patients(**facts, wish=form.wish(), by=request.user))
-            if job is not None:
-                return redirect("patients-order", pk=job.pk)
+    """The order, step by step; at the end it is read in words who will be made, and sent."""
+    steps = Steps(PATIENTS_STEPS, request, version=request.GET.get("version"))
+    if steps.to_send:
+        facts = {name: steps.answers[name] for name in ("version", "cohort_name", "seed")}
+        try:
+            job = request_patients(**facts, wish=wish_of(steps.answers), by=request.user)
+        except AuscultError as error:
+            steps.refuse(error)
         else:
-            said = form.in_words()
+            return redirect("patients-order", pk=job.pk)
     context = {
-        "form": form,
-        "said": said,
-        "checked": checked(form),
+        "steps": steps,
+        "form": steps.form,
+        "said": in_words(wish_of(steps.answers)) if steps.complete else "",
         "permission": can(check_may_order_patients, request.user),
-        "nothing": not form.fields["version"].queryset.exists(),  # type: ignore[attr-defined]
+        "nothing": not selectors.generators().exists(),
     }
-    return render(request, "synthetic/patients_new.html", context, status=form.status)
+    return render(request, "synthetic/patients_new.html", context, status=steps.status)
 
 
 @require_safe
