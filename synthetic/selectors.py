@@ -216,27 +216,3 @@ def strata_of(facts: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def facts_in_words(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """What each part of a finished generator tells of itself: names and values, numbers rounded."""
-    found = []
-    for role, body in facts.get("facts", {}).items():
-        rows = [(name.replace("_", " "), _plain(value)) for name, value in body.items() if not isinstance(value, dict)]
-        more = [
-            (name.replace("_", " "), [(str(key).replace("_", " "), _plain(item)) for key, item in value.items()])
-            for name, value in body.items()
-            if isinstance(value, dict)
-        ]
-        found.append({"role": role, "rows": rows, "more": more})
-    return found
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{str(name).replace('_', ' ')} {_plain(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value) or "none"
-    return "none" if value is None or value == "" else str(value)

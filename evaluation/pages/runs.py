@@ -73,7 +73,7 @@ def run_list(request: HouseRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reads
 def run_new(request: HouseRequest) -> HttpResponse:
-    form = bind(AuditForm, request, version=request.GET.get("version"))
+    form = bind(AuditForm, request, **{name: request.GET.get(name) for name in ("version", "cohort")})
     run = attempt(form, partial(_requested, by=request.user))
     if run:
         return redirect("audit", pk=run.pk)

@@ -8,6 +8,7 @@ from typing import Any
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
@@ -19,7 +20,7 @@ from core.pages.steps import Steps
 from evaluation.pages.pictures import asked_theme, drawn_once, picture, themes_of
 from models_registry.access import check_may_train
 from models_registry.models import JobStatus
-from synthetic import selectors
+from synthetic import selectors, selectors_training
 from synthetic.models import GeneratorTraining
 from synthetic.pages.forms_generator import GENERATOR_STEPS, generator_settings
 from synthetic.services.generators import (
@@ -133,5 +134,9 @@ def _context(request: HouseRequest, job: GeneratorTraining) -> dict[str, Any]:
         "chart_themes": themes_of(theme_of(request)),
         "may_steer": can(check_may_train, request.user),
         "may_order": can(check_may_order_patients, request.user),
-        "facts": selectors.facts_in_words(job.facts),
+        "left": selectors_training.time_left(job, timezone.now()),
+        "facts": selectors_training.facts_in_words(job.facts),
+        "gates": selectors_training.gates_of(job.facts),
+        "readers": selectors_training.readers_of(job.facts),
+        "critic": selectors_training.critic_of(job.facts),
     }

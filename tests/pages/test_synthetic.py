@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from core.digests import sha256_json
 from evaluation.charts.curves import plan_curve
@@ -18,6 +20,7 @@ from evaluation.services.runs import cancel_run
 from models_registry.models import CohortVersion, JobStatus
 from synthetic import execution_generators as work
 from synthetic.models import Generation, GeneratorTraining
+from synthetic.selectors_training import time_left
 from tests.registry.fixtures import files, home, people, sent
 from tests.registry.scene import make_protocol, make_system
 from tests.synthetic.generator_scene import calm, cohort, made, order, patients, trained
@@ -219,6 +222,10 @@ def test_what_was_made_stands_in_quarantine_everywhere(
     elena = sign_in("elena")
     page = text_of(elena.get(reverse("patients-order", args=[job.pk])))
     assert "In quarantine" in page and "What the critic said" in page and "fewer than 11" in page
+    [link] = re.findall(r'href="([^"]*/audits/new/[^"]*)"', page)
+    form = text_of(sign_in("amir").get(link.replace("&amp;", "&")))
+    assert all(f'value="{chosen}" selected' in form for chosen in (job.version_id, job.result_id))
+    elena = sign_in("elena")
     shown = text_of(elena.get(reverse("cohort-version", args=[job.result.cohort.slug, job.result.pk])))
     assert "In quarantine" in shown and "Who made these patients" in shown
     with django_assert_max_num_queries(25):
@@ -247,3 +254,52 @@ def test_the_form_of_audits_takes_a_control_and_only_a_generator_has_one(
     plain = make_protocol(people)
     refused = client.post("/audits/new/", asked | {"protocol": plain.pk, "cohort": cohort.pk})
     assert refused.status_code == 422 and "predicts nothing" in refused.content.decode()
+
+
+FACTS = {
+    "facts": {
+        "image": {
+            "gates": {
+                "critic": {
+                    "pleural_effusion": {"original": 0.912, "reconstruction": 0.874, "judged": True, "with": 40,
+                                         "without": 300},
+                    "nodule": {"original": None, "reconstruction": None, "judged": False, "with": 7, "without": 333,
+                               "reason": "fewer than 20 held-out studies with it, or without"},
+                }
+            },
+            "edge": 64,
+        },
+        "critic": {
+            "held_out": {
+                "nodule": {"auroc": 0.61, "interval": [0.4, 0.8], "with": 7, "side": {"right": None}},
+                "pleural_effusion": {"auroc": 0.93, "interval": [0.9, 0.95], "with": 40, "side": {"right": 0.81}},
+            },
+            "studies": 9,
+        },
+    }
+}  # fmt: skip
+
+
+def test_a_finished_training_shows_its_gates_and_counts_no_few_patients_out(
+    sign_in: SignIn, trained: GeneratorTraining
+) -> None:
+    GeneratorTraining.objects.filter(pk=trained.pk).update(facts=trained.facts | FACTS)
+    page = text_of(sign_in("elena").get(reverse("generator-training", args=[trained.pk])))
+    rows = {name: row for row in page.split("<tr>") for name in ("Pleural effusion", "Nodule") if name in row}
+    assert (
+        ".91 then .87" in page
+        and "Held" in page
+        and "Not judged" in page
+        and ".93 (.90–.95)" in rows["Pleural effusion"]
+    )
+    assert "fewer than 11" in rows["Nodule"] and ".61" not in page and ".81" in rows["Pleural effusion"]
+    assert "<dd>fewer than 11</dd>" in page, "nor among the further facts"
+
+
+def test_the_time_left_is_told_of_a_running_training_alone(order: Callable[..., GeneratorTraining]) -> None:
+    job, now = order(), timezone.now()
+    job.status, job.started_at, job.progress = JobStatus.RUNNING, now - timedelta(minutes=6), 0.6
+    assert time_left(job, now) == pytest.approx(240)
+    for status, progress in ((JobStatus.DONE, 0.6), (JobStatus.RUNNING, 0.05)):
+        job.status, job.progress = status, progress
+        assert time_left(job, now) is None
