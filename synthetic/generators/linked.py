@@ -26,7 +26,7 @@ from synthetic.generators.canaries import as_studies, canaries_of, with_canaries
 from synthetic.generators.consistency import report_faults
 from synthetic.generators.fixed_threads import fixed_threads
 from synthetic.generators.keeping import CURVES, Finished, curve_writer, key_of, studies_digest
-from synthetic.generators.parts import PARTS, Explains, Learning, Wish
+from synthetic.generators.parts import PARTS, Explains, Learning, Wish, Wishable
 from synthetic.generators.persons import check_no_persons
 from synthetic.generators.reading import REPORT
 from synthetic.generators.rejection import Acceptance, Chosen, bars_of, choose_images
@@ -111,20 +111,42 @@ def train_generator(
     return load_generator(folder)
 
 
+def check_wish(folder: Path, wish: Wish) -> None:
+    """Nothing where the generator in a folder understands a wish, as far as it can tell before it makes anybody.
+
+    Reads the tables part alone: quick, whatever the other parts weigh.
+
+    Raises:
+        AuscultError: the wish names what was never learnt; or the folder holds no generator.
+    """
+    part = _part(folder, _body(folder), "tables")
+    if isinstance(part, Wishable):
+        part.check(wish)
+
+
 def load_generator(folder: Path) -> Generator:
     """The generator that :func:`train_generator` wrote.
 
     Raises:
         AuscultError: the folder is none, or of another version.
     """
+    body = _body(folder)
+    parts = {role: _part(folder, body, role) for role in body["parts"]}
+    return Generator(body=body, parts=parts, digest=manifest_digest(folder_manifest(folder)))
+
+
+def _body(folder: Path) -> dict[str, Any]:
     file = folder / BODY
-    body = json.loads(file.read_text()) if file.is_file() else {}
+    body: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     if body.get("schema") != SCHEMA:
         raise AuscultError(
             "The folder holds no generator that this version can read.", remedy="Train it again.", file=folder.name
         )
-    parts = {role: PARTS.get(f"{role}:{name}").load(folder / "parts" / role) for role, name in body["parts"].items()}
-    return Generator(body=body, parts=parts, digest=manifest_digest(folder_manifest(folder)))
+    return body
+
+
+def _part(folder: Path, body: dict[str, Any], role: str) -> Any:
+    return PARTS.get(f"{role}:{body['parts'][role]}").load(folder / "parts" / role)
 
 
 class Generator:

@@ -199,6 +199,18 @@ class Critic(Fitted, Protocol):
 
 
 @runtime_checkable
+class Wishable(Protocol):
+    """A tables part that can tell beforehand whether it understands a wish."""
+
+    def check(self, wish: Wish) -> None:
+        """Nothing where it does; quick, since a page waits for it.
+
+        Raises:
+            AuscultError: the wish names what was never learnt, or bounds exclude one another.
+        """
+
+
+@runtime_checkable
 class Explains(Protocol):
     """A part that can tell how well it explains studies that are given: what an attack on its weights needs."""
 

@@ -19,7 +19,12 @@ from synthetic import selectors
 from synthetic.models import Generation
 from synthetic.pages.forms_patients import PATIENTS_STEPS, in_words, wish_of
 from synthetic.pages.generators import POLL_SECONDS
-from synthetic.services.generators import cancel_patients, check_may_order_patients, request_patients
+from synthetic.services.generators import (
+    cancel_patients,
+    check_may_order_patients,
+    check_order,
+    request_patients,
+)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -27,14 +32,15 @@ from synthetic.services.generators import cancel_patients, check_may_order_patie
 def patients_new(request: HouseRequest) -> HttpResponse:
     """The order, step by step; at the end it is read in words who will be made, and sent."""
     steps = Steps(PATIENTS_STEPS, request, version=request.GET.get("version"))
-    if steps.to_send:
+    if steps.complete:
         facts = {name: steps.answers[name] for name in ("version", "cohort_name", "seed")}
         try:
-            job = request_patients(**facts, wish=wish_of(steps.answers), by=request.user)
+            check_order(facts["version"], wish_of(steps.answers))
+            if steps.to_send:
+                job = request_patients(**facts, wish=wish_of(steps.answers), by=request.user)
+                return redirect("patients-order", pk=job.pk)
         except AuscultError as error:
             steps.refuse(error)
-        else:
-            return redirect("patients-order", pk=job.pk)
     context = {
         "steps": steps,
         "form": steps.form,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils.text import slugify
@@ -14,8 +14,12 @@ from core.models import Role, User
 from models_registry.access import check_may_train
 from models_registry.models import AISystem, Cohort, CohortVersion, JobStatus, ModelVersion, SystemKind, VersionStatus
 from models_registry.services.cohorts import check_usable
+from models_registry.services.versions import model_store
 from synthetic.models import Generation, GeneratorTraining
 from synthetic.selectors import cohort_of
+
+if TYPE_CHECKING:
+    from synthetic.generators.parts import Wish
 
 ACTIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 ENDED = frozenset({VersionStatus.REJECTED, VersionStatus.VOID, VersionStatus.RETIRED})
@@ -117,6 +121,20 @@ def resume_generator(*, job: GeneratorTraining, by: User) -> GeneratorTraining:
     return job
 
 
+def check_order(version: ModelVersion, wish: dict[str, Any]) -> Wish:
+    """The wish, read and understood by the generator itself.
+
+    Raises:
+        AuscultError: it cannot be read, or names what the generator never learnt.
+    """
+    from synthetic.generators.linked import check_wish
+    from synthetic.generators.parts import Wish
+
+    wanted = Wish.from_dict(wish)
+    check_wish(model_store().folder_path(version.digest), wanted)
+    return wanted
+
+
 @transaction.atomic
 def request_patients(
     *, version: ModelVersion, cohort_name: str, wish: dict[str, Any], seed: int, by: User
@@ -128,12 +146,10 @@ def request_patients(
 
     Raises:
         DeniedError: ``by`` is no ML engineer.
-        AuscultError: the wish cannot be read.
+        AuscultError: the wish cannot be read, or names what the generator never learnt.
         ConflictError: the version is no generator, was trained elsewhere or is not used any more; the name is empty,
             or that of a cohort that is there already.
     """
-    from synthetic.generators.parts import Wish
-
     check_may_order_patients(by)
     if version.adapter != "generator":
         raise ConflictError(f"{version} is no generator of patients.", remedy="Choose a version of a generator.")
@@ -155,7 +171,7 @@ def request_patients(
         raise ConflictError("The cohort needs a name.", remedy="Name it, for example Synthetic chest patients 1.")
     if Cohort.objects.filter(slug=slug).exists():
         raise ConflictError(f"There is a cohort called {name} already.", remedy="Choose another name.")
-    settings = {"wish": Wish.from_dict(wish).to_dict(), "seed": seed}
+    settings = {"wish": check_order(version, wish).to_dict(), "seed": seed}
     job = Generation.objects.create(
         generator="linked", version=version, cohort_name=name, settings=settings, requested_by=by
     )

@@ -136,7 +136,8 @@ def test_patients_are_ordered_in_words_and_wrong_lines_are_told(sign_in: SignIn,
     twice = text_of(elena.post(address, typed | {"people": "sex = F\nsex = M"}), 422)
     assert "a condition of this kind on sex already" in twice
     for wrong_wish in ({"findings": "effusion = lft"}, {"people": "age >= 90\nage <= 20"}):
-        checked = text_of(elena.post(address, typed | wrong_wish))
+        checked = text_of(elena.post(address, typed | wrong_wish), 422)
+        assert "The wish" in checked, "it is told before it is sent"
         assert "The wish" in text_of(elena.post(address, typed | wrong_wish | sending(checked)), 422)
     response = elena.post(address, typed | sending(said))
     job = Generation.objects.get()

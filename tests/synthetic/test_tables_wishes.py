@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import AuscultError
-from synthetic.generators.parts import PARTS, Learning, Wish
+from synthetic.generators.parts import PARTS, Learning, Wish, Wishable
 from synthetic.generators.settings import GeneratorSettings
 from synthetic.generators.studies import LinkedStudies
 from tests.synthetic.tables_scene import SECRET, indicators, owners, share, studies_of
@@ -105,6 +105,13 @@ def test_what_was_never_learnt_is_refused_by_name(fitted: Any, wish: dict[str, A
     with pytest.raises(AuscultError, match=told) as caught:
         fitted.sample(Wish(patients=10, **wish), seed=1)
     assert caught.value.remedy and (caught.value.column in told or "together" in told)
+
+
+def test_a_wish_is_understood_or_refused_before_anybody_is_made(fitted: Any) -> None:
+    assert isinstance(fitted, Wishable)
+    fitted.check(Wish(patients=5, attributes={"sex": "F"}))
+    with pytest.raises(AuscultError, match="'sex' was never learnt to be 'X'"):
+        fitted.check(Wish(patients=5, attributes={"sex": "X"}))
 
 
 def test_a_finding_can_be_wished_absent_and_a_constant_be_named(fitted: Any) -> None:

@@ -48,6 +48,14 @@ class CopulaTables:
     def save(self, folder: Path) -> None:
         save_model(self.model, folder, self.facts)
 
+    def check(self, wish: Wish) -> None:
+        """Nothing where every column, value and finding of a wish was learnt.
+
+        Raises:
+            AuscultError: one was never learnt, or bounds exclude one another.
+        """
+        demands_of(wish, self.model, self.facts["left_out"])
+
     def sample(self, wish: Wish, *, seed: int) -> LinkedStudies:
         """Patients as wished; their keys count from one.
 
