@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
 from django.utils import timezone
 
 from core.digests import sha256_json
@@ -9,6 +14,7 @@ from models_registry import leases
 from models_registry.execution import JobProgress, store_cohort
 from models_registry.models import JobStatus
 from synthetic.models import Generation, GeneratorTraining
+from synthetic.selectors import ABANDONED_DAYS
 
 
 def run_generation(job_id: int) -> None:
@@ -48,3 +54,25 @@ def requeue_jobs() -> None:
     leases.requeue(Generation.objects.filter(version=None), tasks.generate)
     leases.requeue(Generation.objects.exclude(version=None), tasks.make_patients)
     leases.requeue(GeneratorTraining.objects.all(), tasks.train_generator)
+
+
+def forget_abandoned(now: datetime | None = None) -> int:
+    """Delete what trainings had finished that nobody has gone on with for so many days; how many were deleted."""
+    from synthetic.execution_generators import resume_folder
+
+    moment = now or timezone.now()
+    before = (moment - timedelta(days=ABANDONED_DAYS)).timestamp()
+    home = settings.AUSCULT_HOME / "cache" / "generators"
+    old = [path for path in home.glob("*") if path.is_dir() and _touched(path) < before]
+    if not old:
+        return 0
+    rows = GeneratorTraining.objects.filter(status__in=(JobStatus.QUEUED, JobStatus.RUNNING))
+    wanted = {resume_folder(job) for job in rows.select_related("cohort").defer("curves", "facts")}
+    gone = [path for path in old if path not in wanted]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(gone)
+
+
+def _touched(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))

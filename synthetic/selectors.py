@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.utils import timezone
 
 from core.errors import NotFoundError
 from core.models import User
@@ -35,6 +37,8 @@ def failed_trainings(user: User) -> QuerySet[GeneratorTraining]:
     return rows.select_related("system").defer("curves", "facts")
 
 
+ABANDONED_DAYS = 30
+"""After so many days, work that failed or was cancelled leaves the lists, and what it had finished is deleted."""
 MOST_ATTRIBUTES = 16
 """Attributes with a field of their own in an order; lines take the others."""
 
@@ -75,15 +79,22 @@ def generators_with_cohorts() -> list[ModelVersion]:
 
 
 def open_trainings() -> QuerySet[GeneratorTraining]:
-    """Trainings that wait, run, were cancelled or failed."""
-    rows = GeneratorTraining.objects.exclude(status=JobStatus.DONE)
+    """Trainings that wait, run, or were cancelled or failed of late."""
+    rows = GeneratorTraining.objects.filter(_open())
     return rows.select_related("system", "cohort__cohort", "requested_by").defer("curves", "facts")
 
 
 def open_orders() -> QuerySet[Generation]:
-    """Orders to generators that wait, run, were cancelled or failed."""
-    rows = Generation.objects.filter(version__isnull=False).exclude(status=JobStatus.DONE)
+    """Orders to generators that wait, run, or were cancelled or failed of late."""
+    rows = Generation.objects.filter(_open(), version__isnull=False)
     return rows.select_related("version__system", "requested_by")
+
+
+def _open() -> Q:
+    late = timezone.now() - timedelta(days=ABANDONED_DAYS)
+    recent = Q(finished_at__gte=late) | Q(finished_at=None, requested_at__gte=late)
+    ended = Q(status__in=(JobStatus.FAILED, JobStatus.CANCELLED)) & recent
+    return Q(status__in=(JobStatus.QUEUED, JobStatus.RUNNING)) | ended
 
 
 def made_cohorts() -> QuerySet[CohortVersion]:

@@ -31,3 +31,4 @@ def sweep() -> None:
     from synthetic import execution
 
     execution.requeue_jobs()
+    execution.forget_abandoned()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from core.errors import AuscultError, ConflictError, DeniedError
 from core.models import LedgerEntry
@@ -18,8 +20,9 @@ from models_registry.leases import LeaseLostError
 from models_registry.models import CohortVersion, JobStatus
 from models_registry.services.training import request_training
 from synthetic import execution_generators as work
+from synthetic.execution import forget_abandoned
 from synthetic.models import Generation, GeneratorTraining
-from synthetic.selectors import cohort_of
+from synthetic.selectors import ABANDONED_DAYS, cohort_of, open_trainings
 from synthetic.services.generators import (
     cancel_generator,
     cancel_patients,
@@ -173,3 +176,23 @@ def test_a_generator_predicts_nothing(
 ) -> None:
     with pytest.raises(AuscultError, match="makes patients and predicts nothing"):
         request_audit(version=trained.result, cohort=cohort, protocol=make_protocol(people), by=people.amir)
+
+
+def test_what_nobody_goes_on_with_is_forgotten_after_a_while(
+    order: Callable[..., GeneratorTraining], people: SimpleNamespace
+) -> None:
+    """A training that was given up leaves list and disk; one that waits again is kept, however old its parts are."""
+    left, waiting = order(label="1.0"), order(label="2.0", seed=4)
+    for job in (left, waiting):
+        work.resume_folder(job).mkdir(parents=True)
+        (work.resume_folder(job) / "curves.jsonl").write_text("")
+    cancel_generator(job=left, by=people.elena)
+    later = timezone.now() + timedelta(days=ABANDONED_DAYS + 1)
+    assert forget_abandoned() == 0 and work.resume_folder(left).exists()
+    assert forget_abandoned(later) == 1
+    assert not work.resume_folder(left).exists() and work.resume_folder(waiting).exists()
+    assert set(open_trainings()) == {left, waiting}
+    long_ago = timezone.now() - timedelta(days=ABANDONED_DAYS + 1)
+    GeneratorTraining.objects.update(requested_at=long_ago)
+    GeneratorTraining.objects.filter(pk=left.pk).update(finished_at=long_ago)
+    assert set(open_trainings()) == {waiting}
