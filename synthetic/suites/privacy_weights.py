@@ -90,5 +90,8 @@ def exposure_figure(arms: Arms, generator: WeightsUnderAttack, planted: Sequence
     return Figure(
         metric=EXPOSURE, value=figure.value, error=figure.error, n=len(scores[0]) + len(scores[1]),
         counted="canaries, planted or not", method=figure.method, reason=figure.reason,
-        detail={"exposure_bits": most - float(np.log2(ranks).mean()), "most_bits": most},
+        detail={
+            "exposure_bits": most - float(np.log2(ranks).mean()), "most_bits": most,
+            "without_loss": len(planted) + len(decoys) - sum(map(len, scores)),
+        },
     )  # fmt: skip

@@ -4,6 +4,7 @@ weights in hand can compute."""
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 
 from models_registry.cohorts import convert_cohort
 from models_registry.cohorts.reader import open_cohort
-from synthetic.generators.canaries import as_studies, canaries_of
+from synthetic.generators.canaries import as_studies, canaries_of, with_canaries
 from synthetic.generators.keeping import studies_digest
 from synthetic.generators.linked import SHARES, Generator, load_generator, train_generator
-from synthetic.generators.parts import PARTS, Wish
+from synthetic.generators.networks import language_model
+from synthetic.generators.parts import PARTS, Learning, Wish
 from synthetic.generators.reading import read_linked
 from synthetic.generators.settings import GeneratorSettings
 from synthetic.generators.studies import LinkedStudies, split_patients
@@ -110,3 +112,18 @@ def test_a_text_longer_than_any_that_was_learnt_is_judged_by_its_beginning(
     texts[1] = "Zyxwv qwrtp."
     found = generator.losses(replace(some, texts=some.texts | {"reference": texts}), seed=1)["report"]
     assert np.isfinite(found[[0, 2, 3]]).all() and np.isnan(found[1]), "a text of unknown words has no loss"
+
+
+def test_a_planted_canary_is_no_better_known_than_one_that_was_never_planted(real: LinkedStudies) -> None:
+    """Canaries of common words in an order that only one patient has: no word of them is learnt after another."""
+    planted, decoys = (
+        canaries_of(real, 40, rare_below=11, seed=1, purpose=name) for name in ("canaries", "decoys")
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_model, "ModelSize", partial(language_model.ModelSize, width=64, layers=2))
+        learning = Learning(settings=replace(SETTINGS, effort=0.2))
+        made = PARTS.get("report:language_model").fit(with_canaries(real, planted), learning)
+    own, others = (made.losses(as_studies(real, texts), None, seed=1) for texts in (planted, decoys))
+    assert np.isfinite(own).all() and np.isfinite(others).all()
+    assert 0.3 < (own[:, None] < others[None]).mean() < 0.7, "1 where each canary is better known than each decoy"
+    assert 0.5 < made.facts["tokens_learnt"] < 1

@@ -15,7 +15,7 @@ from synthetic.generators.consistency import report_faults
 from synthetic.generators.kinds.report_checking import check_reports, verbatim_share, words_agree
 from synthetic.generators.kinds.report_facts import shuffled_images
 from synthetic.generators.kinds.report_language_model import LanguageModelReports
-from synthetic.generators.kinds.report_words import learn_vocabulary, sentences_of, tokens_of
+from synthetic.generators.kinds.report_words import RUN, learn_vocabulary, sentences_of, shared_runs, tokens_of
 from synthetic.generators.networks import language_model
 from synthetic.generators.parts import PARTS, Learning
 from synthetic.generators.settings import GeneratorSettings, Privacy
@@ -188,3 +188,21 @@ def test_what_cannot_be_learnt_says_why() -> None:
     assert (stopped.value.column, stopped.value.row) == ("text.reference", 8)
     assert "Quixote" not in str(stopped.value) and "a name after a title" in str(stopped.value)
     assert studies.plans.findings == FINDINGS
+
+
+def test_only_runs_of_words_that_enough_patients_have_are_learnt() -> None:
+    """Against a count by hand over every run of every text."""
+    rng = np.random.default_rng(0)
+    rows = [(*rng.integers(2, 5, rng.integers(3, 9)).tolist(), 1) for _ in range(300)]
+    patients = rng.integers(0, 120, 300)
+    owners: dict[tuple[int, ...], set[int]] = {}
+    for row, patient in zip(rows, patients.tolist(), strict=True):
+        whole = (0,) * (RUN - 1) + row
+        for at in range(len(row)):
+            owners.setdefault(whole[at : at + RUN], set()).add(patient)
+    found = shared_runs(rows, patients, rare_below=7)
+    wanted = np.zeros_like(found)
+    for number, row in enumerate(rows):
+        whole = (0,) * (RUN - 1) + row
+        wanted[number, : len(row)] = [len(owners[whole[at : at + RUN]]) >= 7 for at in range(len(row))]
+    assert (found == wanted).all() and 0.2 < found.mean() < 0.9

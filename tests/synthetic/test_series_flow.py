@@ -19,7 +19,7 @@ from synthetic.generators.settings import GeneratorSettings, Privacy
 from synthetic.generators.studies import LinkedStudies, Readings
 from tests.synthetic.series_scene import asked, scene
 
-SETTINGS = GeneratorSettings(seed=3, effort=0.1)
+SETTINGS = GeneratorSettings(seed=3, effort=0.18)
 PART = PARTS.get("series:flow")
 
 

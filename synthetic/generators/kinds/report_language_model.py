@@ -15,7 +15,7 @@ from evaluation.engine.statistics.seeds import generator
 from synthetic.generators.kinds.conditions import aligned, patient_numbers
 from synthetic.generators.kinds.report_checking import check_reports
 from synthetic.generators.kinds.report_conditions import Prefix, ReportConditions, learn_report_conditions
-from synthetic.generators.kinds.report_words import LONGEST, Suppressed, Vocabulary, learn_vocabulary
+from synthetic.generators.kinds.report_words import LONGEST, Suppressed, Vocabulary, learn_vocabulary, shared_runs
 from synthetic.generators.parts import PARTS, Learning, refuse_privacy
 from synthetic.generators.persons import check_no_persons
 from synthetic.generators.plans import Plans
@@ -245,13 +245,7 @@ def _fit(studies: LinkedStudies, learning: Learning, image: Any, held_out: Any) 
     latents = latents_of(image, studies)
     conditions = learn_report_conditions(studies, latents, rare_below=settings.rare_below)
     prefix = conditions.prefix(studies, latents)
-    examples = examples_of(studies, prefix, fields, vocabulary)
-    if not len(examples.study):
-        raise AuscultError(
-            f"Every sentence of the texts holds a word that fewer than {settings.rare_below} patients have: nothing is "
-            "left to learn from.",
-            remedy="Give a cohort of more patients, or leave the reports out of the setting parts.",
-        )
+    examples = _shared(examples_of(studies, prefix, fields, vocabulary), studies, settings.rare_below)
     size = ModelSize(
         tokens=len(vocabulary), fields=len(fields), findings=len(conditions.findings), more=conditions.more_codes,
         region=prefix.regions.shape[2], longest=min(LONGEST, max(map(len, examples.words))),
@@ -277,6 +271,23 @@ def _fit(studies: LinkedStudies, learning: Learning, image: Any, held_out: Any) 
     return made
 
 
+def _shared(examples: Examples, studies: LinkedStudies, rare_below: int) -> Examples:
+    """The texts, of which only words are learnt that enough patients have in this order.
+
+    Raises:
+        AuscultError: there is no such word.
+    """
+    owners = patient_numbers(studies)[examples.study]
+    learnt = shared_runs(examples.words, owners, rare_below=rare_below)
+    if not learnt.any():
+        raise AuscultError(
+            f"Every sentence of the texts holds a word, or an order of words, that fewer than {rare_below} patients "
+            "have: nothing is left to learn from.",
+            remedy="Give a cohort of more patients, or leave the reports out of the setting parts.",
+        )
+    return replace(examples, learnt=learnt)
+
+
 def _learn_words(studies: LinkedStudies, fields: tuple[str, ...], rare_below: int) -> tuple[Vocabulary, Suppressed]:
     texts = [text for name in fields for text in studies.texts[name].tolist()]
     return learn_vocabulary(texts, np.tile(patient_numbers(studies), len(fields)), rare_below=rare_below)
@@ -287,10 +298,12 @@ def _training_facts(
     curve: list[tuple[float, float]], steps: int,
 ) -> dict[str, Any]:  # fmt: skip
     owners = studies.patient_ids[np.unique(examples.study)]
+    learnt = 1.0 if examples.learnt is None else examples.learnt.sum() / sum(map(len, examples.words))
     return {
         "texts": len(examples.study), "patients": len(set(owners.tolist())), "steps": steps,
         "tokens": model.size.tokens, "parameters": sum(item.numel() for item in model.parameters()),
         "with_images": bool(model.size.region), "suppressed": suppressed.to_dict(), "privacy": None,
+        "tokens_learnt": round(float(learnt), 4),
         "loss": {"first": round(curve[0][0], 4), "last": round(curve[-1][0], 4)},
         "plan_loss": {"first": round(curve[0][1], 4), "last": round(curve[-1][1], 4)} if model.size.region else None,
     }  # fmt: skip

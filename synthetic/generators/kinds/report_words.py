@@ -12,6 +12,8 @@ import numpy.typing as npt
 PAD, END = "<pad>", "<end>"
 LONGEST = 320
 """Tokens of a text that are learnt; what follows, from the last whole sentence on, is left out."""
+RUN = 4
+"""Tokens in a row that enough patients must have for the last of them to be learnt."""
 _TOKEN = re.compile(r" ?[^\W\d_]+(?:['’-][^\W\d_]+)*| ?\d+| ?[^\w\s]|\s|_")
 _STOP = re.compile(r"((?<=[.!?])\s+|\n+)")
 
@@ -125,6 +127,31 @@ def _with_start(sentence: str) -> list[tuple[str, bool]]:
 def _forms(token: str, start: bool) -> tuple[str, ...]:
     word = token.strip() or token
     return (word, word[:1].lower() + word[1:]) if start and word[:1].isupper() else (word,)
+
+
+def shared_runs(
+    rows: Sequence[Sequence[int]], patients: npt.NDArray[np.int64], *, rare_below: int
+) -> npt.NDArray[np.bool_]:
+    """Which tokens may be learnt: bool [n, longest], False after the end.
+
+    A token may where it and the :data:`RUN` - 1 before it stand in this order in texts of at least ``rare_below``
+    patients; at the start of a text, with the start. What only few patients' texts say one word after the other is
+    then never learnt as a sequence, though each of its words is: what a canary is planted to find.
+
+    Args:
+        rows: Tokens of each text, with the end; ``patients`` [n] whose text it is.
+    """
+    made = padded(rows)
+    there = made > 0
+    n, longest = made.shape
+    before = np.concatenate([np.zeros((n, RUN - 1), dtype=np.int64), made], axis=1)
+    runs = np.stack([before[:, at : at + longest] for at in range(RUN)], axis=2)[there]
+    owners = np.broadcast_to(np.asarray(patients)[:, None], there.shape)[there]
+    _, kind = np.unique(runs, axis=0, return_inverse=True)
+    pairs = np.unique(np.stack([kind.ravel(), owners], axis=1), axis=0)
+    found: npt.NDArray[np.bool_] = np.zeros(there.shape, dtype=np.bool_)
+    found[there] = (np.bincount(pairs[:, 0]) >= rare_below)[kind.ravel()]
+    return found
 
 
 def padded(rows: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:

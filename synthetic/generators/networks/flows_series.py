@@ -97,9 +97,10 @@ def train_flow(
     data, mask, given = (torch.from_numpy(np.ascontiguousarray(item, dtype=np.float32))
                          for item in (rows, there, conditions))  # fmt: skip
     optimiser = torch.optim.AdamW(made.parameters(), lr=training.rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=training.rate, total_steps=max(2, training.steps + 1), pct_start=0.1
-    )  # fmt: skip
+    whole = max(2, training.steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(  # which divides by zero where the rise is one step long
+        optimiser, max_lr=training.rate, total_steps=whole, pct_start=max(0.1, 1.5 / whole)
+    )
     mean = {name: value.detach().clone() for name, value in made.state_dict().items()}
     total = 0.0
     for step in range(1, training.steps + 1):

@@ -119,6 +119,7 @@ class ReportModel(nn.Module):  # type: ignore[misc]
         there = batch.words > 0
         if each:
             return (loss * there).sum(dim=1), there.sum(dim=1)
+        there = there & batch.learnt
         aside = self._aside(hidden, batch) if self.size.region and self.size.findings else torch.zeros(())
         return (loss * there).sum() / there.sum().clamp(min=1), aside
 
@@ -142,7 +143,8 @@ class ReportModel(nn.Module):  # type: ignore[misc]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Texts with what they are told. ``truth`` is the plan without what is hidden in ``plan``."""
+    """Texts with what they are told. ``truth`` is the plan without what is hidden in ``plan``; ``learnt`` says which
+    words count in the mean loss."""
 
     plan: Tensor
     truth: Tensor
@@ -151,16 +153,21 @@ class Batch:
     has_image: Tensor
     field: Tensor
     words: Tensor
+    learnt: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """m texts: of which study of ``prefix``, of which field, and their tokens."""
+    """m texts: of which study of ``prefix``, of which field, and their tokens.
+
+    ``learnt``, bool [m, longest]: which of the tokens are learnt; all of them without it.
+    """
 
     prefix: Prefix
     study: Ints
     field: Ints
     words: Sequence[tuple[int, ...]]
+    learnt: npt.NDArray[np.bool_] | None = None
 
     def batch(self, rows: Ints, *, hidden: npt.NDArray[np.bool_] | None = None) -> Batch:
         """Some of the texts. ``hidden`` [rows, F] says which findings are not told."""
@@ -168,10 +175,12 @@ class Examples:
         plan = own.plan.copy()
         if hidden is not None:
             plan[hidden, :4] = (HIDDEN, 0, 0, 0)
+        words = padded([self.words[row] for row in rows])
+        learnt = words > 0 if self.learnt is None else self.learnt[rows, : words.shape[1]]
         return Batch(
             plan=torch.from_numpy(plan), truth=torch.from_numpy(own.plan), more=torch.from_numpy(own.more),
             regions=torch.from_numpy(own.regions), has_image=torch.from_numpy(own.has_image),
-            field=torch.from_numpy(self.field[rows]), words=torch.from_numpy(padded([self.words[row] for row in rows])),
+            field=torch.from_numpy(self.field[rows]), words=torch.from_numpy(words), learnt=torch.from_numpy(learnt),
         )  # fmt: skip
 
 
@@ -199,9 +208,10 @@ def train_model(
         made = ReportModel(size)
     rng = np.random.default_rng(training.seed)
     optimiser = torch.optim.AdamW(made.parameters(), lr=training.rate, weight_decay=0.01, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=training.rate, total_steps=max(2, training.steps + 1), pct_start=0.1
-    )  # fmt: skip
+    whole = max(2, training.steps + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(  # which divides by zero where the rise is one step long
+        optimiser, max_lr=training.rate, total_steps=whole, pct_start=max(0.1, 1.5 / whole)
+    )
     totals, since = [0.0, 0.0], 0
     made.train()
     for step, rows in zip(range(1, training.steps + 1), _batches(examples, training, rng), strict=False):
