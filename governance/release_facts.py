@@ -128,6 +128,9 @@ def _privacy(facts: Mapping[str, Any]) -> PrivacyFact | None:
     spent = {role: part["privacy"] for role, part in parts.items() if part.get("privacy")}
     if not spent:
         return None
+    together = facts.get("privacy", {}).get("spent")  # costs compose better than they add
+    if together:
+        return PrivacyFact(unit=facts["privacy"]["unit"], stages=tuple(spent), **together)
     return PrivacyFact(
         epsilon=sum(item["epsilon"] for item in spent.values()),
         delta=sum(item["delta"] for item in spent.values()),

@@ -39,6 +39,8 @@ def failed_trainings(user: User) -> QuerySet[GeneratorTraining]:
 
 ABANDONED_DAYS = 30
 """After so many days, work that failed or was cancelled leaves the lists, and what it had finished is deleted."""
+SHARES = {"learn": 0.7, "teach the critic": 0.15, "set gates and bars": 0.15}
+PRIVATE_SHARES = {"learn": 0.85, "are held out for the audit": 0.15}
 MOST_ATTRIBUTES = 16
 """Attributes with a field of their own in an order; lines take the others."""
 
@@ -113,8 +115,11 @@ def systems_of_generators() -> QuerySet[AISystem]:
     return AISystem.objects.filter(kind=SystemKind.SYSTEM).order_by("name")
 
 
-def plan_of(cohort: CohortVersion) -> dict[str, Any]:
-    """What a generator will learn from a cohort, and what it will leave out and why."""
+def plan_of(cohort: CohortVersion, *, private: bool = False) -> dict[str, Any]:
+    """What a generator will learn from a cohort, and what it will leave out and why.
+
+    With differential privacy it learns of these what its domain names, and has no critic.
+    """
     there = {name for name, coverage in cohort.summary.get("modalities", {}).items() if coverage}
     has = {
         "image": "image" in there,
@@ -124,7 +129,7 @@ def plan_of(cohort: CohortVersion) -> dict[str, Any]:
     labels = sorted(cohort.summary.get("labels", {}))
     learnt = ["rows: attributes, visits, labels and what is missing"]
     learnt += ["series of values over time"] if has["series"] else []
-    learnt += ["images, with a critic from other patients"] if has["image"] else []
+    learnt += [f"images{'' if private else ', with a critic from other patients'}"] if has["image"] else []
     learnt += ["texts"] if has["report"] else []
     words = {"image": "images", "series": "series", "report": "texts"}
     return {
@@ -133,7 +138,7 @@ def plan_of(cohort: CohortVersion) -> dict[str, Any]:
         "left_out": [f"{words[name]}: the cohort has none" for name, found in has.items() if not found],
         "lacking": _lacking(has, labels),
         "findings": labels,
-        "shares": {"learn": 0.7, "teach the critic": 0.15, "set gates and bars": 0.15},
+        "shares": PRIVATE_SHARES if private else SHARES,
     }
 
 

@@ -28,13 +28,14 @@ from synthetic.generators.fixed_threads import fixed_threads
 from synthetic.generators.keeping import CURVES, Finished, curve_writer, key_of, studies_digest
 from synthetic.generators.parts import PARTS, Explains, Learning, Wish, Wishable
 from synthetic.generators.persons import check_no_persons
+from synthetic.generators.private.noise import Secret
 from synthetic.generators.reading import REPORT
 from synthetic.generators.rejection import Acceptance, Chosen, bars_of, choose_images
 from synthetic.generators.settings import LEAST_PATIENTS, GeneratorSettings
 from synthetic.generators.studies import LinkedStudies, Tell, split_patients
 
 SCHEMA = "auscult/generator/1"
-RECIPE = "1"
+RECIPE = "2"
 """Raised whenever equal settings and data would give another generator."""
 BODY = "generator.json"
 SHARES = {"learning": 0.7, "critic": 0.15, "held out": 0.15}
@@ -68,6 +69,7 @@ def train_generator(
     tell: Tell | None = None,
     log: Log | None = None,
     resume: Path,
+    secret: Secret | None = None,
 ) -> Generator:
     """Learn every part that the studies can teach, and write the generator to ``folder``; it appears when complete.
 
@@ -76,16 +78,22 @@ def train_generator(
         log: Called with each point of a training curve; ``resume / curves.jsonl`` has them too.
         resume: Folder that survives an interruption. Called again with equal settings and studies, parts that were
             finished are not learnt again.
+        secret: Of tests of differential privacy alone, which a known secret voids: where its noise comes from.
 
     Raises:
         CohortError: too few patients, no column to learn from, or texts that look as if they named a person.
-        AuscultError: a gate of a part fails, or a loss runs away.
+        AuscultError: a gate of a part fails, or a loss runs away; with differential privacy: there is no domain, delta
+            is too large, or a part cannot hold it.
     """
     _check_enough(studies)
+    if settings.privacy is not None:
+        body, finished = _learnt_privately(studies, settings, tell, resume, secret or Secret())
+        _put_together(folder, finished, body)
+        return load_generator(folder)
     if "report" in settings.parts:
         check_no_persons(studies)
     resume.mkdir(parents=True, exist_ok=True)
-    parts = split_patients(studies, list(SHARES.values()), seed=settings.seed)
+    parts = split_cohort(studies, settings)
     learning, critic, held_out = parts
     training = _Training(
         settings=settings, finished=Finished(resume), tell=tell or (lambda share, message: None),
@@ -122,6 +130,40 @@ def check_wish(folder: Path, wish: Wish) -> None:
     part = _part(folder, _body(folder), "tables")
     if isinstance(part, Wishable):
         part.check(wish)
+
+
+def split_cohort(studies: LinkedStudies, settings: GeneratorSettings) -> list[LinkedStudies]:
+    """Patients by :data:`SHARES`: those who are learnt from, those of the critic, those held out.
+
+    With differential privacy the critic has none (see ``private.training.split_private``).
+    """
+    if settings.privacy is not None:
+        from synthetic.generators.private.training import split_private
+
+        return split_private(studies, seed=settings.seed)
+    return split_patients(studies, list(SHARES.values()), seed=settings.seed)
+
+
+def _learnt_privately(
+    studies: LinkedStudies, settings: GeneratorSettings, tell: Tell | None, resume: Path, secret: Secret
+) -> tuple[dict[str, Any], Finished]:
+    """The body of a generator with differential privacy, and its parts. No curve is logged: losses tell of patients."""
+    from synthetic.generators.private.training import learn_privately
+
+    resume.mkdir(parents=True, exist_ok=True)
+    finished = Finished(resume)
+    learnt = learn_privately(studies, settings, finished, tell or (lambda share, message: None), secret)
+    body = learnt.body | {
+        "schema": SCHEMA,
+        "recipe": RECIPE,
+        "settings": settings.to_dict(),
+        "parts": {role: settings.parts[role] for role in learnt.fitted},
+        "left_out": learnt.left_out,
+        "canaries": learnt.canaries,
+        "bars": {},
+        "facts": {role: part.facts for role, part in learnt.fitted.items()},
+    }
+    return body, finished
 
 
 def load_generator(folder: Path) -> Generator:

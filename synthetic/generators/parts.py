@@ -21,6 +21,8 @@ from core.errors import AuscultError
 from core.registry import Registry
 from synthetic.generators.plans import NONE, PRESENT, Plans
 from synthetic.generators.plans import PARTS as PLAN_WORDS
+from synthetic.generators.private.accounting import Mechanism, Need
+from synthetic.generators.private.noise import Noise
 from synthetic.generators.settings import GeneratorSettings
 from synthetic.generators.studies import LinkedStudies, Objects, Pixels, Readings, Tell
 
@@ -113,12 +115,16 @@ class Learning:
         tell: Called with the share done and a message; may raise to stop. Losses go to ``log``.
         log: Called with the name of a curve, the step and the value, such as ``("image.flow", 200, .31)``.
         resume: Folder that survives an interruption: a part may keep its state there and go on from it.
+        allowed: With differential privacy, what the part may spend, and ``noise``, the randomness to spend it with.
+            Nothing else may be told of the patients: no loss, no count, no message.
     """
 
     settings: GeneratorSettings
     tell: Tell = lambda share, message: None
     log: Callable[[str, int, float], None] = lambda curve, step, value: None
     resume: Path | None = None
+    allowed: Mechanism | None = None
+    noise: Noise | None = None
 
 
 def refuse_privacy(learning: Learning, part: str) -> None:
@@ -133,6 +139,21 @@ def refuse_privacy(learning: Learning, part: str) -> None:
             remedy="Train without the setting privacy, or name another part, or none, in the setting parts.",
             column="privacy",
         )
+
+
+@runtime_checkable
+class HoldsPrivacy(Protocol):
+    """A part that can learn with differential privacy: it asks its patients through one mechanism alone.
+
+    ``fit`` is given :attr:`Learning.allowed` and :attr:`Learning.noise`, among ``others`` the fitted tables with their
+    noisy number of patients (``patients``), and no patients that were held out. What it returns is public.
+    """
+
+    def need(self, settings: GeneratorSettings) -> Need:
+        """How it asks, from the settings alone."""
+
+    def lacks(self, settings: GeneratorSettings, studies: LinkedStudies) -> str:
+        """Why the domain, or the names of the cohort's columns, leave it nothing to learn; "" where they do not."""
 
 
 class Fitted(Protocol):

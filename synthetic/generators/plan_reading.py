@@ -59,7 +59,13 @@ def read_plans(labels: Mapping[str, npt.NDArray[np.int8]], reports: Sequence[str
 
 def _zone(text: str, start: int, end: int) -> str | None:
     """The zone that the clause around a finding names; None where it names none, or several."""
-    before = max((stop.end() for stop in _CLAUSE.finditer(text, 0, start)), default=0)
-    after = next((stop.start() for stop in _CLAUSE.finditer(text, end)), len(text))
+    before, after = clause_around(text, start, end)
     named = {found.lastgroup for found in _ZONE.finditer(text, before, after)}
     return named.pop() if len(named) == 1 else None
+
+
+def clause_around(text: str, start: int, end: int) -> tuple[int, int]:
+    """Where the clause around a piece of text begins and ends: at stops, commas, and words that join."""
+    before = max((stop.end() for stop in _CLAUSE.finditer(text, 0, start)), default=0)
+    after = next((stop.start() for stop in _CLAUSE.finditer(text, end)), len(text))
+    return before, after

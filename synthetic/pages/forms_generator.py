@@ -1,15 +1,18 @@
-"""The order of a generator, in steps: from whom it learns, what, and how."""
+"""The order of a generator, in steps: from whom it learns, how they are protected, what is learnt, and how."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
 
+from core.errors import AuscultError
 from core.pages.steps import Step, StepForm
 from synthetic import selectors
-from synthetic.generators.parts import PARTS
-from synthetic.generators.settings import ROLES, GeneratorSettings
+from synthetic.generators.parts import PARTS, HoldsPrivacy
+from synthetic.generators.private.domain import missing_domain
+from synthetic.generators.settings import PLAIN, PRIVATE, ROLES, GeneratorSettings, Privacy
 
 EFFORTS = {"0.05": "A try: minutes, and poor patients", "0.5": "Half", "1.0": "Full", "2.0": "Twice, for large cohorts"}
 ROLE_WORDS = {
@@ -20,7 +23,14 @@ ROLE_WORDS = {
     "report": "Texts",
 }
 NONE = "none"
-DEFAULTS = dict(GeneratorSettings(seed=0).parts)
+WITHOUT, DIFFERENTIAL = "without", "differential"
+PROTECTIONS = {
+    WITHOUT: "None beyond leaving rare values out; attacks are tried on what was learnt",
+    DIFFERENTIAL: "Differential privacy: a bound on what anybody can tell of one patient, paid for in likeness",
+}
+EXAMPLE = """{"findings": ["effusion", "pneumothorax"],
+ "attributes": {"sex": ["F", "M"], "age": [0, 100, 10]},
+ "series": {"crp": [0, 400]}, "texts": ["reference"], "image": true}"""
 
 
 class CohortField(forms.ModelChoiceField):
@@ -46,6 +56,58 @@ class WhomForm(StepForm):
         fields["system"].queryset = selectors.systems_of_generators()
 
 
+class ProtectionForm(StepForm):
+    """Whether what is learnt holds differential privacy, and what is public then."""
+
+    protection = forms.ChoiceField(label="Protection", choices=PROTECTIONS.items(), initial=WITHOUT, required=False)
+    epsilon = forms.FloatField(
+        label="Epsilon, over all parts together", required=False, initial=4.0,
+        help_text="With differential privacy only: the smaller, the less anybody can tell of a patient. .1 to 100.",
+    )  # fmt: skip
+    delta = forms.FloatField(
+        label="Delta", required=False, initial=1e-6,
+        help_text="With differential privacy only: below one over the number of patients.",
+    )  # fmt: skip
+    domain = forms.CharField(
+        label="What is public", required=False,
+        widget=forms.Textarea(attrs={"rows": 8, "class": "code", "spellcheck": "false", "placeholder": EXAMPLE}),
+        help_text="With differential privacy only, as JSON: findings, categories, bounds, bins of general knowledge, "
+        "never read off the patients. What it does not name is not learnt.",
+    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = self.cleaned_data
+        given["privacy"] = None
+        if given.get("protection") != DIFFERENTIAL or self.errors:
+            return given
+        try:
+            body = {name: given[name] for name in ("epsilon", "delta")} | {"domain": _read(given["domain"])}
+            given["privacy"] = Privacy.from_dict(body).to_dict()
+        except AuscultError as error:
+            field = str(error.column or "").removeprefix("privacy.").split(".")[0]
+            self.add_error(field if field in self.fields else "domain", f"{error.message} {error.remedy}")
+        return given
+
+    def lines(self) -> list[tuple[str, str]]:
+        privacy = self.cleaned_data["privacy"]
+        if privacy is None:
+            return [("Protection", PROTECTIONS[WITHOUT])]
+        told = [("Protection", PROTECTIONS[DIFFERENTIAL]), ("Epsilon", f"{privacy['epsilon']:g}")]
+        return [*told, ("Delta", f"{privacy['delta']:g}"), ("What is public", self.cleaned_data["domain"])]
+
+
+def _read(text: str) -> Any:
+    """JSON, or an error that says where it ends to be any."""
+    if not text.strip():
+        raise missing_domain()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise AuscultError(
+            f"What is public cannot be read as JSON: {error}.", remedy="Write it as in the example.", column="domain"
+        ) from error
+
+
 class PartsForm(StepForm):
     """What is learnt: the findings that plans tell, and who plays each part."""
 
@@ -60,25 +122,30 @@ class PartsForm(StepForm):
         if cohort is None:
             return
         plan = selectors.plan_of(cohort)
+        self.private = self.earlier.get("privacy") is not None
         findings: Any = self.fields["findings"]
         findings.choices = [(name, name.replace("_", " ")) for name in plan["findings"]]
-        if not plan["findings"]:
+        if self.private or not plan["findings"]:  # with differential privacy, the domain names them
             del self.fields["findings"]
         for role in ROLES:
-            if reason := plan["lacking"].get(role):
-                self.fields[role] = forms.ChoiceField(
-                    label=ROLE_WORDS[role], choices=[(NONE, "Left out")], required=False, initial=NONE, help_text=reason
-                )
-                continue
-            choices = [(name, name.replace("_", " ")) for name in installed(role)]
-            choices += [] if role == "tables" else [(NONE, "Left out")]
-            self.fields[role] = forms.ChoiceField(
-                label=ROLE_WORDS[role], choices=choices, required=False, initial=DEFAULTS.get(role, NONE)
-            )
+            self.fields[role] = self._part(role, plan["lacking"].get(role, ""))
+
+    def _part(self, role: str, lacking: str) -> forms.ChoiceField:
+        names = [] if lacking else installed(role, private=self.private)
+        choices = [(name, name.replace("_", " ")) for name in names]
+        choices += [] if role == "tables" and names else [(NONE, "Left out")]
+        usual = self._usual(role)
+        return forms.ChoiceField(
+            label=ROLE_WORDS[role], choices=choices, required=False, help_text=lacking,
+            initial=usual if usual in names else NONE,
+        )  # fmt: skip
+
+    def _usual(self, role: str) -> str:
+        return (PRIVATE if self.private else PLAIN).get(role, NONE)
 
     def parts(self) -> dict[str, str]:
         """Role -> name of the part; what was not said is as it comes."""
-        told = {role: self.cleaned_data.get(role) or DEFAULTS.get(role, NONE) for role in ROLES}
+        told = {role: self.cleaned_data.get(role) or self._usual(role) for role in ROLES}
         return {role: name for role, name in told.items() if name != NONE}
 
 
@@ -107,6 +174,7 @@ class HowForm(StepForm):
 
 GENERATOR_STEPS = (
     Step(title="From whom", form=WhomForm),
+    Step(title="Protection", form=ProtectionForm),
     Step(title="What is learnt", form=PartsForm),
     Step(title="How", form=HowForm),
 )
@@ -118,13 +186,16 @@ def generator_settings(said: list[StepForm]) -> dict[str, Any]:
     Raises:
         AuscultError: one of them cannot be.
     """
-    _, parts, how = said
+    _, protection, parts, how = said
     assert isinstance(parts, PartsForm) and isinstance(how, HowForm)
     wanted = how.settings() | {"parts": parts.parts(), "findings": parts.cleaned_data.get("findings", [])}
+    wanted["privacy"] = protection.cleaned_data["privacy"]
     return GeneratorSettings.from_dict(wanted).to_dict()
 
 
-def installed(role: str) -> list[str]:
-    """Names of the parts that can play a role, the usual one first."""
-    names = [key.partition(":")[2] for key in PARTS.keys() if key.startswith(f"{role}:")]  # noqa: SIM118
-    return sorted(names, key=lambda name: (name != DEFAULTS.get(role), name))
+def installed(role: str, *, private: bool) -> list[str]:
+    """Names of the parts that can play a role, with differential privacy or without; the usual one first."""
+    usual = (PRIVATE if private else PLAIN).get(role)
+    keys = [key for key in PARTS.keys() if key.startswith(f"{role}:")]  # noqa: SIM118
+    names = [key.partition(":")[2] for key in keys if isinstance(PARTS.get(key), HoldsPrivacy) == private]
+    return sorted(names, key=lambda name: (name != usual, name))

@@ -23,6 +23,7 @@ from models_registry.models import JobStatus
 from synthetic import selectors, selectors_training
 from synthetic.models import GeneratorTraining
 from synthetic.pages.forms_generator import GENERATOR_STEPS, generator_settings
+from synthetic.selectors_repairs import list_repairs
 from synthetic.services.generators import (
     cancel_generator,
     check_may_order_patients,
@@ -31,6 +32,7 @@ from synthetic.services.generators import (
 )
 
 POLL_SECONDS = 4
+MOST_REPAIRS = 20
 
 
 @require_safe
@@ -41,6 +43,7 @@ def overview(request: HouseRequest) -> HttpResponse:
         "trainings": selectors.open_trainings(),
         "orders": selectors.open_orders(),
         "made": selectors.made_cohorts(),
+        "repairs": list_repairs()[:MOST_REPAIRS],
         "may_train": can(check_may_train, request.user),
         "may_order": can(check_may_order_patients, request.user),
     }
@@ -63,10 +66,14 @@ def generator_new(request: HouseRequest) -> HttpResponse:
     context = {
         "steps": steps,
         "form": steps.form,
-        "plan": selectors.plan_of(steps.answers["cohort"]) if steps.complete else {},
+        "plan": _plan(steps.answers) if steps.complete else {},
         "permission": can(check_may_train, request.user),
     }
     return render(request, "synthetic/generator_new.html", context, status=steps.status)
+
+
+def _plan(answers: dict[str, Any]) -> dict[str, Any]:
+    return selectors.plan_of(answers["cohort"], private=answers["privacy"] is not None)
 
 
 @require_safe

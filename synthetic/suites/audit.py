@@ -68,6 +68,10 @@ class Audit:
         if self.generator is None or not self.generator.canaries:
             return []
         settings = GeneratorSettings.from_dict(self.generator.body["settings"])
+        if settings.privacy is not None and settings.privacy.domain is not None:
+            from synthetic.generators.private.words import public_canaries
+
+            return public_canaries(settings.privacy.domain, DECOYS, seed=settings.seed, purpose="decoys")
         return canaries_of(
             self.sets.learnt, DECOYS, rare_below=settings.rare_below, seed=settings.seed, purpose="decoys"
         )

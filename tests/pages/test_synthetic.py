@@ -193,7 +193,8 @@ def test_a_generator_is_ordered_with_parts_and_findings_of_ones_choice(
     system, address = make_system(people, "Ward patients"), reverse("generator-new")
     elena = sign_in("elena")
     whom = {"cohort": cohort.pk, "system": system.pk, "version_label": "1.0.0"}
-    parts = text_of(elena.post(address, whom | {"at": "0"}))
+    assert "Differential privacy" in text_of(elena.post(address, whom | {"at": "0"}))
+    parts = text_of(elena.post(address, whom | {"at": "1", "protection": "without"}))
     assert "The cohort has no series." in parts and 'name="findings"' in parts and "latent flow" in parts
     what = {
         "findings": ["effusion"],
@@ -304,3 +305,28 @@ def test_the_time_left_is_told_of_a_running_training_alone(order: Callable[..., 
     for status, progress in ((JobStatus.DONE, 0.6), (JobStatus.RUNNING, 0.05)):
         job.status, job.progress = status, progress
         assert time_left(job, now) is None
+
+
+def test_a_generator_is_ordered_with_differential_privacy_and_what_is_public(
+    sign_in: SignIn, people: SimpleNamespace, cohort: CohortVersion
+) -> None:
+    system, address = make_system(people, "Ward patients"), reverse("generator-new")
+    elena = sign_in("elena")
+    whom = {"cohort": cohort.pk, "system": system.pk, "version_label": "1.0.0"}
+    private = {"at": "1", "protection": "differential", "epsilon": "4", "delta": "0.001", "domain": ""}
+    assert "needs a domain" in text_of(elena.post(address, whom | private), 422)
+    assert "cannot be read as JSON" in text_of(elena.post(address, whom | private | {"domain": "{"}), 422)
+    public = '{"findings": ["effusion"], "attributes": {"sex": ["F", "M"]}, "texts": ["reference"]}'
+    large = text_of(elena.post(address, whom | private | {"domain": public, "epsilon": "1000"}), 422)
+    assert "a number from 0.1 to 100" in large
+    parts = text_of(elena.post(address, whom | private | {"domain": public}))
+    assert ">private</option>" in parts and "copula" not in parts and 'name="findings"' not in parts
+    said = {"effort": "0.05", "image_size": "32", "rare_below": "11", "canaries": "0", "seed": "1"}
+    whole = whom | private | {"domain": public} | said
+    del whole["at"]
+    page = text_of(elena.post(address, whole))
+    assert "Epsilon" in page and "paid for in likeness" in page
+    elena.post(address, whole | sending(page))
+    job = GeneratorTraining.objects.get()
+    assert job.settings["privacy"]["epsilon"] == 4 and job.settings["parts"]["tables"] == "private"
+    assert job.settings["privacy"]["domain"]["findings"] == ["effusion"]

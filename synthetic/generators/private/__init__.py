@@ -1,0 +1,1 @@
+"""Learning with differential privacy: what is public, what is spent, what is secret, and how sums are taken."""
