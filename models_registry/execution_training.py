@@ -37,7 +37,8 @@ def run_training(job_id: int) -> None:
     token = leases.claim(TrainingJob.objects.filter(pk=job_id), error="")
     if token is None:
         return
-    job = TrainingJob.objects.select_related("system", "cohort__cohort", "backbone", "requested_by").get(pk=job_id)
+    related = ("system", "cohort__cohort", "augmentation__cohort", "backbone", "requested_by")
+    job = TrainingJob.objects.select_related(*related).get(pk=job_id)
     with leases.working(job, token) as staging:
         trained = _train_or_reuse(job, token, staging)
         # A worker that died after registering left this very content under this very label.
@@ -55,7 +56,7 @@ def _register(job: TrainingJob, trained: Cached) -> ModelVersion:
         label=job.version_label,
         adapter="fusion",
         folder=trained.checkpoint,
-        notes=f"Trained by this platform on {job.cohort.cohort.name} ({job.cohort.digest}).",
+        notes=_notes(job),
         source=f"training {job.pk}",
         backbone=keeps,
         trained_on=job.cohort,
@@ -63,12 +64,23 @@ def _register(job: TrainingJob, trained: Cached) -> ModelVersion:
     )
 
 
+def _notes(job: TrainingJob) -> str:
+    said = f"Trained by this platform on {job.cohort.cohort.name} ({job.cohort.digest})."
+    beside = job.augmentation
+    if beside is None:
+        return said
+    state = ", which were in quarantine when they were learnt from" if beside.quarantined else ""
+    return f"{said} Augmented with synthetic patients, {beside.cohort.name} ({beside.digest}){state}."
+
+
 def _train_or_reuse(job: TrainingJob, token: str, staging: Path) -> Cached:
-    """The checkpoint for these settings, this cohort and this backbone: from earlier trainings, else trained now."""
+    """The checkpoint for these settings, cohorts and backbone: from earlier trainings, else trained now."""
     from models_registry.reference.training import RECIPE, TrainingSettings, train_reference
 
     backbone = job.backbone.digest if job.backbone else ""
     key = {"recipe": RECIPE, "cohort": job.cohort.digest, "backbone": backbone, "settings": job.settings}
+    if job.augmentation is not None:
+        key["augmentation"] = job.augmentation.digest
     folder: Path = settings.AUSCULT_HOME / "cache" / "trainings" / sha256_json(key)
     if found := _cached(folder):
         return found
@@ -77,6 +89,7 @@ def _train_or_reuse(job: TrainingJob, token: str, staging: Path) -> Cached:
         settings=TrainingSettings.from_dict(job.settings),
         destination=staging / CHECKPOINT,
         backbone=_backbone_folder(job.backbone) if job.backbone else None,
+        augmentation=cohort_folder(job.augmentation) if job.augmentation else None,
         progress=JobProgress(job, token),  # raises at the next step when the job was cancelled or taken over
     )
     digest, metrics = manifest_digest(folder_manifest(staging / CHECKPOINT)), result.to_dict()

@@ -87,7 +87,8 @@ def _trained(job: GeneratorTraining, token: str, folder: Path) -> dict[str, Any]
         resume=resume_folder(job),
     )
     curves.write()
-    return {name: generator.body[name] for name in ("patients", "studies", "parts", "left_out", "facts")}
+    told = ("patients", "studies", "parts", "left_out", "facts", "privacy")
+    return {name: generator.body[name] for name in told if name in generator.body}
 
 
 def read_cohort(cohort: CohortVersion, wanted: GeneratorSettings, *, tell: Tell | None = None) -> LinkedStudies:
@@ -138,13 +139,14 @@ def make_patients(job_id: int) -> None:
 
 
 def _made(job: Generation, version: ModelVersion, token: str, staging: Path) -> CohortVersion:
-    from synthetic.generators.linked import load_generator
+    from synthetic.generators.linked import joined, load_generator
     from synthetic.generators.parts import Wish
     from synthetic.generators.reading import write_linked
 
     generator = load_generator(model_store().verified_folder(version.digest, version.manifest))
-    wish, seed = Wish.from_dict(job.settings["wish"]), int(job.settings["seed"])
-    made = generator.sample(wish, seed=seed, tell=JobProgress(job, token))
+    seed, progress = int(job.settings["seed"]), JobProgress(job, token)
+    wishes = [Wish.from_dict(body) for body in (job.settings["wish"], *job.settings.get("also", ()))]
+    made = joined([generator.sample(wish, seed=seed, tell=progress) for wish in wishes])
     job.facts = {
         "studies": len(made.studies),
         "acceptance": [item.to_dict() for item in made.acceptance],

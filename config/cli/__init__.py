@@ -28,6 +28,7 @@ COMMANDS = {
     "monitor": ("config.cli.monitor", "monitor"),
     "policy": ("config.cli.policy", "policy"),
     "protocol": ("config.cli.protocol", "protocol"),
+    "repair": ("config.cli.repair", "repair"),
     "reproduce": ("config.cli.reproduce", "reproduce"),
     "token": ("config.cli.token", "token"),
     "user": ("config.cli.user", "user"),

@@ -127,12 +127,16 @@ class TrainingJob(models.Model):
 
     With a ``backbone`` a light head is trained on that version's weights, else what ``settings`` say. ``settings`` is
     everything that decides the result, so that its digest together with the cohort's (and the backbone's) names the
-    checkpoint; ``checkpoint_digest`` is filled when it is done.
+    checkpoint; ``checkpoint_digest`` is filled when it is done. With an ``augmentation`` synthetic patients are learnt
+    from beside those of the cohort; nobody of them is validated on.
     """
 
     system = models.ForeignKey(AISystem, on_delete=models.PROTECT, related_name="trainings")
     version_label = models.CharField(max_length=80)
     cohort = models.ForeignKey(CohortVersion, on_delete=models.PROTECT, related_name="trainings")
+    augmentation = models.ForeignKey(
+        CohortVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="augmented_trainings"
+    )
     backbone = models.ForeignKey(ModelVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     settings = models.JSONField(default=dict)
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)

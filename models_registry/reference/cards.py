@@ -11,12 +11,19 @@ NOT_FOR_PATIENTS = (
 
 
 def write_card(
-    *, result: TrainingResult, preprocess: Preprocessor, settings: TrainingSettings, cohort_digest: str, built_on: str
+    *,
+    result: TrainingResult,
+    preprocess: Preprocessor,
+    settings: TrainingSettings,
+    cohort_digest: str,
+    augmentation_digest: str = "",
+    built_on: str,
 ) -> str:
     """README.md: front matter that other tools read, then words.
 
     Args:
         cohort_digest: Of the registered cohort that it was trained on.
+        augmentation_digest: Of the cohort that was learnt from beside; empty where there was none.
         built_on: SHA-256 of the weights of the backbone that a head was put on; empty where there was none before.
     """
     matter = [
@@ -26,12 +33,15 @@ def write_card(
         "tags: [medical, multimodal, auscult]",
     ]
     matter += [f"base_model: sha256:{built_on}"] if built_on else []
-    matter += [f"datasets: [sha256:{cohort_digest}]", f"training_cohort: {cohort_digest}"]
+    data = ", ".join(f"sha256:{digest}" for digest in (cohort_digest, augmentation_digest) if digest)
+    matter += [f"datasets: [{data}]", f"training_cohort: {cohort_digest}"]
+    matter += [f"augmentation_cohort: {augmentation_digest}"] if augmentation_digest else []
     matter += [f"compute: CPU, {settings.threads} thread{'s' if settings.threads > 1 else ''}, float32"]
     body = (
         _backbone(result, preprocess, settings) if settings.kind == "backbone" else _head(result, preprocess, settings)
     )
-    parts = ["---", *matter, "---", *body, "## Limits", NOT_FOR_PATIENTS]
+    said = _augmented(result) if augmentation_digest else []
+    parts = ["---", *matter, "---", *body, *said, "## Limits", NOT_FOR_PATIENTS]
     return "\n".join(parts) + "\n"
 
 
@@ -71,6 +81,15 @@ def _head(result: TrainingResult, preprocess: Preprocessor, settings: TrainingSe
         "| Label | AUROC (validation) | Threshold |",
         "|---|---|---|",
         *rows,
+        "",
+    ]
+
+
+def _augmented(result: TrainingResult) -> list[str]:
+    return [
+        "## Synthetic patients",
+        f"{result.n_augmentation:,} of the {result.n_training:,} studies for training are of synthetic patients, of the"
+        " cohort named by digest above as its augmentation. Thresholds and validation rest on real studies alone.",
         "",
     ]
 

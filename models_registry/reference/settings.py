@@ -113,6 +113,7 @@ class TrainingResult:
         parameters: Of the whole model; trained: of those, how many this training moved.
         losses: The means of the last epoch of the pretraining, by objective.
         backbone_digest: SHA-256 of ``backbone.safetensors``.
+        n_augmentation: Of the ``n_training`` studies, those of a cohort that was learnt from beside.
     """
 
     parameters: int
@@ -125,6 +126,7 @@ class TrainingResult:
     thresholds: dict[str, float]
     losses: dict[str, float]
     backbone_digest: str
+    n_augmentation: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

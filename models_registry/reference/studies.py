@@ -53,6 +53,15 @@ class Studies:
             labels=self.labels[rows],
         )
 
+    def joined(self, more: Studies) -> Studies:
+        """These studies, then others that the same preprocessing made."""
+        return Studies(
+            arrays={name: np.concatenate([values, more.arrays[name]]) for name, values in self.arrays.items()},
+            pictures=np.concatenate([self.pictures, more.pictures]),
+            reports=np.concatenate([self.reports, more.reports]),
+            labels=np.concatenate([self.labels, more.labels]),
+        )
+
 
 def labels_of(reader: CohortReader, wanted: Sequence[str]) -> list[str]:
     """The labels to learn: those that are wanted, or every one of the cohort.
@@ -96,6 +105,51 @@ def read_studies(
         CohortError: no patient is left for one of the two.
     """
     size = preprocess.image_size if preprocess else settings.image_size
+    decoded = _decoded(reader, labels=labels, size=size, tell=tell)
+    batches = decoded.batches
+    aside = np.array([in_validation(p, settings.validation_share) for batch in batches for p in batch.patient_ids])
+    if not aside.any() or aside.all():
+        raise CohortError("There are too few patients to train on.", remedy="Give at least a few hundred patients.")
+    if preprocess is None:
+        preprocess = _learned(reader, batches, aside, settings)
+    studies = decoded.studies(preprocess)
+    return preprocess, studies.select(~aside), studies.select(aside)
+
+
+def read_augmentation(
+    reader: CohortReader, *, labels: Sequence[str], preprocess: Preprocessor, tell: Progress
+) -> Studies:
+    """Every study of a cohort that is learnt from beside another, decoded by what the other's patients taught.
+
+    Nobody of it is kept for validation, and no word, category or scale is learnt from it.
+
+    Raises:
+        CohortError: it lacks a label to learn.
+    """
+    if labels:
+        labels_of(reader, labels)
+    return _decoded(reader, labels=labels, size=preprocess.image_size, tell=tell).studies(preprocess)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Decoded:
+    """A cohort in memory before any preprocessing. Full-size pictures are not kept: only that there was one."""
+
+    batches: list[StudyBatch]
+    pictures: npt.NDArray[np.uint8]
+    labels: Floats
+
+    def studies(self, preprocess: Preprocessor) -> Studies:
+        made = [_without_pixels(preprocess, batch) for batch in self.batches]
+        return Studies(
+            arrays={name: np.concatenate([item[name] for item in made]) for name in made[0]},
+            pictures=self.pictures,
+            reports=np.concatenate([preprocess.read_reports(batch) for batch in self.batches]),
+            labels=self.labels,
+        )
+
+
+def _decoded(reader: CohortReader, *, labels: Sequence[str], size: int, tell: Progress) -> _Decoded:
     batches: list[StudyBatch] = []
     pictures, truth = [], []
     for place, shard in enumerate(reader.shards):
@@ -103,23 +157,9 @@ def read_studies(
         truth.append(_labels(reader, place, labels))
         for batch in reader.batches(shard, batch_size=READ_AT_ONCE):
             pictures.append(grey_pixels(batch, size))
-            batches.append(batch)
-            # Full-size pictures are not kept: only their place tells that there was one.
             seen = [None if image is None else image[:1, :1] for image in batch.images]
-            batches[-1] = replace(batch, images=seen)
-    aside = np.array([in_validation(p, settings.validation_share) for batch in batches for p in batch.patient_ids])
-    if not aside.any() or aside.all():
-        raise CohortError("There are too few patients to train on.", remedy="Give at least a few hundred patients.")
-    if preprocess is None:
-        preprocess = _learned(reader, batches, aside, settings)
-    made = [_without_pixels(preprocess, batch) for batch in batches]
-    studies = Studies(
-        arrays={name: np.concatenate([item[name] for item in made]) for name in made[0]},
-        pictures=np.concatenate(pictures),
-        reports=np.concatenate([preprocess.read_reports(batch) for batch in batches]),
-        labels=np.concatenate(truth),
-    )
-    return preprocess, studies.select(~aside), studies.select(aside)
+            batches.append(replace(batch, images=seen))
+    return _Decoded(batches=batches, pictures=np.concatenate(pictures), labels=np.concatenate(truth))
 
 
 def in_validation(patient: str, share: float) -> bool:
@@ -127,7 +167,7 @@ def in_validation(patient: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(f"validation {patient}".encode()).digest()[:8], "big") < share * 2**64
 
 
-def _labels(reader: CohortReader, shard: int, labels: list[str]) -> Floats:
+def _labels(reader: CohortReader, shard: int, labels: Sequence[str]) -> Floats:
     reference = reader.reference(shard)
     truth = np.zeros((len(reference), len(labels)), np.float32)
     for place, label in enumerate(labels):

@@ -36,7 +36,7 @@ from models_registry.reference.heads import FittedHead, fit_head, score
 from models_registry.reference.preprocessing import Preprocessor
 from models_registry.reference.pretraining import build_backbone, pretrain
 from models_registry.reference.settings import TrainingResult, TrainingSettings
-from models_registry.reference.studies import Progress, Studies, labels_of, read_studies
+from models_registry.reference.studies import Progress, Studies, labels_of, read_augmentation, read_studies
 
 __all__ = ["RECIPE", "TrainingResult", "TrainingSettings", "train_reference"]
 
@@ -53,6 +53,7 @@ def train_reference(
     settings: TrainingSettings,
     destination: Path,
     backbone: Path | None = None,
+    augmentation: Path | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
@@ -62,14 +63,20 @@ def train_reference(
 
     Args:
         backbone: The checkpoint that a head is put on; given where ``settings.kind`` is head, and nowhere else.
+        augmentation: A second registered cohort whose studies are learnt from beside those of ``folder``. Words,
+            scales, thresholds and figures of validation still come from the patients of ``folder`` alone.
 
     Raises:
-        CohortError: the cohort lacks a label to learn, or has no patient for training or validation.
+        CohortError: a cohort lacks a label to learn, or has no patient for training or validation.
         AdapterError: the training was stopped; a backbone is missing, not wanted, or none.
     """
     started = time.monotonic()
     training = _Training(
-        reader=open_cohort(folder), settings=settings, given=backbone, tell=_stoppable(progress, should_stop)
+        reader=open_cohort(folder),
+        settings=settings,
+        given=backbone,
+        beside=open_cohort(augmentation) if augmentation else None,
+        tell=_stoppable(progress, should_stop),
     )
     partial = destination.with_name(destination.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -85,13 +92,22 @@ def train_reference(
 class _Training:
     """One training, from the cohort to the folder of the checkpoint."""
 
-    def __init__(self, *, reader: CohortReader, settings: TrainingSettings, given: Path | None, tell: Progress) -> None:
+    def __init__(
+        self,
+        *,
+        reader: CohortReader,
+        settings: TrainingSettings,
+        given: Path | None,
+        beside: CohortReader | None = None,
+        tell: Progress,
+    ) -> None:
         if (settings.kind == "head") != (given is not None):
             raise AdapterError(
                 "A head is put on a backbone, and nothing else is.",
                 remedy="Give a backbone for a training of the kind head, and none for another kind.",
             )
         self.reader, self.settings, self.given, self.tell = reader, settings, given, tell
+        self.beside = beside
         self.labels = [] if settings.kind == "backbone" else labels_of(reader, settings.labels)
 
     def run(self, folder: Path) -> TrainingResult:
@@ -104,6 +120,8 @@ class _Training:
             preprocess=preprocess,
             tell=lambda share, message: self.tell(READ * share, message),
         )
+        extra = self._augmentation(preprocess)
+        training = training.joined(extra) if extra else training
         model, losses = self._backbone(preprocess, training)
         head = self._head(model, training)
         whole = head.model if head else model
@@ -117,6 +135,7 @@ class _Training:
             epochs=self.settings.head_epochs if self.given else self.settings.epochs,
             n_training=len(training),
             n_validation=len(validation),
+            n_augmentation=len(extra) if extra else 0,
             auroc={label: _auroc(scores[:, k], truth[:, k]) for k, label in named},
             thresholds={label: _threshold(scores[:, k], truth[:, k], self.settings) for k, label in named},
             losses=losses,
@@ -124,6 +143,13 @@ class _Training:
         )
         self._describe(whole, preprocess, result, folder)
         return result
+
+    def _augmentation(self, preprocess: Preprocessor) -> Studies | None:
+        if self.beside is None:
+            return None
+        return read_augmentation(
+            self.beside, labels=self.labels, preprocess=preprocess, tell=lambda share, message: self.tell(READ, message)
+        )
 
     def _backbone(self, preprocess: Preprocessor, data: Studies) -> tuple[Any, dict[str, float]]:
         """The backbone that was given, or one that is pretrained now, with its losses."""
@@ -169,6 +195,8 @@ class _Training:
         """Everything but the weights. Nothing in it depends on when or where it was trained."""
         cohort = manifest_digest(folder_manifest(self.reader.folder))
         built_on = sha256_file(self.given / BACKBONE) if self.given else ""
+        beside = manifest_digest(folder_manifest(self.beside.folder)) if self.beside else ""
+        added = {"augmentation_digest": beside, "n_augmentation": result.n_augmentation} if beside else {}
         whole.config.save_pretrained(folder)
         preprocess.save(folder)
         if self.labels:
@@ -188,10 +216,16 @@ class _Training:
                 "parameters_trained": result.trained,
                 "losses": result.losses,
                 "auroc_validation": result.auroc,
+                **added,
             },
         )
         card = write_card(
-            result=result, preprocess=preprocess, settings=self.settings, cohort_digest=cohort, built_on=built_on
+            result=result,
+            preprocess=preprocess,
+            settings=self.settings,
+            cohort_digest=cohort,
+            augmentation_digest=beside,
+            built_on=built_on,
         )
         (folder / CARD).write_text(card)
 

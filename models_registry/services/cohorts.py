@@ -207,6 +207,27 @@ def check_usable(cohort: CohortVersion) -> None:
         )
 
 
+def check_learnable_beside(augmentation: CohortVersion, cohort: CohortVersion) -> None:
+    """Raise unless a model may learn from synthetic patients beside the patients of a cohort.
+
+    The one exception to :func:`check_usable`: in quarantine they may be learnt from beside the very cohort that their
+    generator learnt from, because the model sees those patients anyway. Never alone, never beside another cohort.
+
+    Raises:
+        ConflictError: no generator made them; or they are in quarantine and are not of this cohort's generator.
+    """
+    if augmentation.parent_id is None:
+        raise ConflictError(
+            f"{augmentation} was not made by a generator, so it is not learnt from beside another cohort.",
+            remedy="Choose a cohort of synthetic patients; register real patients together as one cohort.",
+        )
+    if augmentation.quarantined and augmentation.parent_id != cohort.pk:
+        raise ConflictError(
+            f"{augmentation} is in quarantine, and its generator learnt from other patients than those of {cohort}.",
+            remedy="In quarantine it may be learnt from beside the cohort of its generator alone; or have it released.",
+        )
+
+
 def _move(row: CohortImport, old: set[CohortImport.Status], new: CohortImport.Status, **changes: Any) -> None:
     if not CohortImport.objects.filter(pk=row.pk, status__in=old).update(status=new, **changes):
         raise ConflictError("This import has moved on meanwhile.", remedy="Reload the page to see where it is.")

@@ -11,7 +11,7 @@ from core.errors import ConflictError
 from core.models import User
 from models_registry.access import check_may_train
 from models_registry.models import AISystem, CohortVersion, ModelVersion, SystemKind, TrainingJob, VersionStatus
-from models_registry.services.cohorts import check_usable
+from models_registry.services.cohorts import check_learnable_beside, check_usable
 
 if TYPE_CHECKING:
     from models_registry.reference.training import TrainingSettings
@@ -28,6 +28,7 @@ def request_training(
     cohort: CohortVersion,
     settings: dict[str, Any],
     backbone: ModelVersion | None = None,
+    augmentation: CohortVersion | None = None,
     by: User,
 ) -> TrainingJob:
     """Ask a worker to train the reference model and to register the result as a version of ``system``.
@@ -37,20 +38,25 @@ def request_training(
             ``kind`` says whether a backbone is pretrained (``backbone``), a head is put on one (``head``), or both in
             one go (``joint``, the default).
         backbone: The version that a head is put on; given for a head, and for nothing else.
+        augmentation: Synthetic patients that are learnt from beside ``cohort``, which alone is validated on. In
+            quarantine only beside the cohort that their generator learnt from.
 
     Raises:
         DeniedError: ``by`` is no ML engineer.
         AdapterError: a setting is unknown or has a value that it cannot have.
-        ConflictError: the cohort is in quarantine; the label is empty, taken, or being trained already; the system is
-            of the wrong kind; the backbone is missing, not wanted, or no backbone of this platform.
+        ConflictError: the cohort is in quarantine, or the augmentation may not stand beside it; the label is empty,
+            taken, or being trained already; the system is of the wrong kind; the backbone is missing, not wanted, or no
+            backbone of this platform.
     """
     from models_registry.reference.training import TrainingSettings
 
     check_may_train(by)
     check_usable(cohort)
+    if augmentation is not None:
+        check_learnable_beside(augmentation, cohort)
     wanted = TrainingSettings.from_dict(settings)
     version_label = version_label.strip()
-    _check_label(system, version_label)
+    check_label(system, version_label)
     _check_kind(system, wanted)
     _check_backbone(wanted, backbone)
     complete = wanted.to_dict()
@@ -58,29 +64,40 @@ def request_training(
         system=system,
         version_label=version_label,
         cohort=cohort,
+        augmentation=augmentation,
         backbone=backbone,
         settings=complete,
         requested_by=by,
     )
-    ledger.record(
-        actor=by.username,
-        act="training.requested",
-        subject=("TrainingJob", job.pk),
-        payload={
-            "system": system.slug,
-            "label": version_label,
-            "cohort": cohort.digest,
-            "backbone": backbone.digest if backbone else "",
-            "settings": complete,
-        },
-    )
+    _record_requested(job)
     from models_registry import tasks
 
     tasks.train.delay_on_commit(job.pk)
     return job
 
 
-def _check_label(system: AISystem, label: str) -> None:
+def _record_requested(job: TrainingJob) -> None:
+    beside = job.augmentation
+    payload = {
+        "system": job.system.slug,
+        "label": job.version_label,
+        "cohort": job.cohort.digest,
+        "backbone": job.backbone.digest if job.backbone else "",
+        "settings": job.settings,
+    }
+    if beside is not None:
+        payload |= {"augmentation": beside.digest, "augmentation_quarantined": beside.quarantined}
+    ledger.record(
+        actor=job.requested_by.username, act="training.requested", subject=("TrainingJob", job.pk), payload=payload
+    )
+
+
+def check_label(system: AISystem, label: str) -> None:
+    """Raise unless a version of a system can be called so.
+
+    Raises:
+        ConflictError: the label is empty, taken, or being trained already.
+    """
     if not label:
         raise ConflictError("A version needs a label.", remedy="Name it, for example 2.1.0.")
     if system.versions.filter(label=label).exists():

@@ -82,6 +82,7 @@ def _context(request: HouseRequest, job: Generation) -> dict[str, Any]:
         "active": job.status in ("queued", "running"),
         "wait_seconds": POLL_SECONDS,
         "wish": selectors.wish_in_words(job.settings.get("wish", {})),
+        "also": [(more["patients"], selectors.wish_in_words(more)) for more in job.settings.get("also", [])],
         "strata": selectors.strata_of(job.facts),
         "may_steer": can(check_may_order_patients, request.user),
     }

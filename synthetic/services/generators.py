@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -137,12 +138,19 @@ def check_order(version: ModelVersion, wish: dict[str, Any]) -> Wish:
 
 @transaction.atomic
 def request_patients(
-    *, version: ModelVersion, cohort_name: str, wish: dict[str, Any], seed: int, by: User
+    *,
+    version: ModelVersion,
+    cohort_name: str,
+    wish: dict[str, Any],
+    seed: int,
+    by: User,
+    also: Sequence[dict[str, Any]] = (),
 ) -> Generation:
     """Ask a worker to make patients with a trained generator, and to register them as a cohort in quarantine.
 
     Args:
         wish: Fields of ``synthetic.generators.parts.Wish``; unknown ones are refused.
+        also: Further wishes, whose patients come into the same cohort.
 
     Raises:
         DeniedError: ``by`` is no ML engineer.
@@ -171,7 +179,9 @@ def request_patients(
         raise ConflictError("The cohort needs a name.", remedy="Name it, for example Synthetic chest patients 1.")
     if Cohort.objects.filter(slug=slug).exists():
         raise ConflictError(f"There is a cohort called {name} already.", remedy="Choose another name.")
-    settings = {"wish": check_order(version, wish).to_dict(), "seed": seed}
+    settings: dict[str, Any] = {"wish": check_order(version, wish).to_dict(), "seed": seed}
+    if also:
+        settings["also"] = [check_order(version, item).to_dict() for item in also]
     job = Generation.objects.create(
         generator="linked", version=version, cohort_name=name, settings=settings, requested_by=by
     )
