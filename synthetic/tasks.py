@@ -27,8 +27,23 @@ def make_patients(job_id: int) -> None:
 
 
 @shared_task
+def advance_repair(repair_id: int) -> None:
+    from synthetic import execution_repairs
+
+    execution_repairs.advance_repair(repair_id)
+
+
+@shared_task
+def prepare_gallery(order_id: int) -> None:
+    from synthetic import execution_gallery
+
+    execution_gallery.prepare_gallery(order_id)
+
+
+@shared_task
 def sweep() -> None:
-    from synthetic import execution
+    from synthetic import execution, execution_repairs
 
     execution.requeue_jobs()
+    execution_repairs.advance_repairs()
     execution.forget_abandoned()

@@ -31,7 +31,7 @@ class HeldStudy:
     Attributes:
         covariates: Column -> value as it is in the cohort, in the order of its columns; missing ones are None.
         labels: Label -> 1, 0, or None where the reference standard is silent.
-        texts: Name -> text, without the expert's report.
+        texts: Name -> text; without the expert's report unless it was asked for.
         series: Name -> float64 [t, 2] of (hours, value), in the order of time.
         has_image: There is an image to be asked for.
     """
@@ -43,8 +43,11 @@ class HeldStudy:
     has_image: bool = False
 
 
-def held_study(cohort_digest: str, shard: int, study_id: str) -> HeldStudy:
+def held_study(cohort_digest: str, shard: int, study_id: str, *, with_reference: bool = False) -> HeldStudy:
     """What the cohort holds of a study.
+
+    Args:
+        with_reference: The expert's report is among the texts.
 
     Raises:
         NotFoundError: the share has no such study.
@@ -58,7 +61,8 @@ def held_study(cohort_digest: str, shard: int, study_id: str) -> HeldStudy:
     by_role = {role: [name for name in columns if role_of(name) is role] for role in ColumnRole}
     plain = (ColumnRole.COVARIATE, ColumnRole.STUDY_TIME, ColumnRole.SPLIT)
     series = {_short(name): series_arrays(cells[name].combine_chunks())[0] for name in by_role[ColumnRole.SERIES]}
-    texts = {_short(name): cells[name][0].as_py() for name in by_role[ColumnRole.TEXT] if name != "text.reference"}
+    told = [name for name in by_role[ColumnRole.TEXT] if with_reference or name != "text.reference"]
+    texts = {_short(name): cells[name][0].as_py() for name in told}
     return HeldStudy(
         covariates={name: cells[name][0].as_py() for name in columns if role_of(name) in plain},
         labels={_short(name): cells[name][0].as_py() for name in by_role[ColumnRole.LABEL]},
