@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.engine.statistics.seeds import generator
+from synthetic.suites.density_map import density_map
 from synthetic.suites.fidelity_tables import Frames
 from synthetic.suites.figures import Figure, not_computed
 from synthetic.suites.likeness_columns import SERIES, Column, Frame, matrix
@@ -146,7 +147,7 @@ class _Encoder:
 
 
 def precision(points: Points, of: str, *, seed: int) -> Figure:
-    """alpha-precision of the synthetic points, and of those learnt from."""
+    """alpha-precision of the synthetic points, and of those learnt from; with a map of where both lie."""
 
     def found(made: Floats, name: str) -> Estimate:
         centre = points.held_out.mean(axis=0)
@@ -158,7 +159,9 @@ def precision(points: Points, of: str, *, seed: int) -> Figure:
             draws.append(_precision(first, second))
         return _bootstrapped(_precision(real, other), draws, len(made))
 
-    return _pointed("alpha_precision", of, found(points.synthetic, "made"), found(points.learnt, "real"), "synthetic")
+    lie = density_map(points.held_out, points.synthetic)
+    made, null = found(points.synthetic, "made"), found(points.learnt, "real")
+    return _pointed("alpha_precision", of, made, null, "synthetic", **({"map": lie} if lie else {}))
 
 
 def _precision(real: Floats, other: Floats) -> float:
@@ -204,8 +207,8 @@ def authenticity(points: Points, of: str) -> Figure:
                   counted="synthetic patients", real=found(points.held_out).value)  # fmt: skip
 
 
-def _pointed(metric: str, of: str, made: Estimate, real: Estimate, whose: str) -> Figure:
-    return figure(metric, made, of=of, null=real, counted=f"{whose} patients", least=-1.0, method=METHOD)
+def _pointed(metric: str, of: str, made: Estimate, real: Estimate, whose: str, **detail: object) -> Figure:
+    return figure(metric, made, of=of, null=real, counted=f"{whose} patients", least=-1.0, method=METHOD, **detail)
 
 
 def _bootstrapped(value: float, draws: Sequence[float], n: int) -> Estimate:
