@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,11 @@ from core.templatetags.figures import estimate, percent, rate
 from evaluation.engine.words import plain
 from evaluation.models import Measurement
 
-WIDTH, EDGE = 240.0, 8.0
+WIDTH, EDGE = 240.0, 12.0
 """Of the picture of one column, in its own units."""
 STEPS = 5
 """Shades of a map, by share of patients; one scale for both sets."""
+ROUNDING = 1e-9
 CELL = 36
 SHAPE, SHAPE_MEAN, PRECISION = "column_shape", "column_shape_mean", "alpha_precision"
 SETS = (("real", "Real patients never learnt from"), ("synthetic", "Synthetic patients"))
@@ -71,7 +73,7 @@ def shape_picture(items: Sequence[Measurement], margins: Mapping[str, float]) ->
         return f"{EDGE + share * (WIDTH - 2 * EDGE):.1f}"
 
     bar = margins.get(SHAPE)
-    tenths = range(round(10 * start), 11, 1 if start >= 0.5 else 2)
+    tenths = range(10, round(10 * start) - 1, -1 if start >= 0.5 else -2)
     return ShapePicture(
         rows=tuple(_shape_row(item, place, bar) for item in items),
         ticks=tuple((place(tenth / 10), rate(tenth / 10, 1)) for tenth in tenths),
@@ -171,9 +173,10 @@ def _map_picture(item: Measurement, body: Mapping[str, Any]) -> MapPicture:
     shares = {name: _shares(body[name]) for name, _ in SETS}
     most = max((value for grid in shares.values() for value in grid.values()), default=0.0)
     places = sorted(set(shares["real"]) | set(shares["synthetic"]), key=lambda place: (-place[1], place[0]))
+    one, two = (name for name, _ in SETS)
     told = [
-        (across + 1, up + 1, *(_both(body[name], shares[name], (across, up)) for name, _ in SETS))
-        for across, up in places
+        (place[0] + 1, place[1] + 1, _both(body[one], shares[one], place), _both(body[two], shares[two], place))
+        for place in places
     ]
     return MapPicture(
         item=item,
@@ -181,7 +184,7 @@ def _map_picture(item: Measurement, body: Mapping[str, Any]) -> MapPicture:
         small=body["small"],
         reach=body["reach"],
         sides=tuple(_side(name, title, body, shares[name], most) for name, title in SETS),
-        rows=tuple((across, up, real, made) for across, up, real, made in told),
+        rows=tuple(told),
         apart=_apart(shares["real"], shares["synthetic"]),
     )
 
@@ -210,7 +213,7 @@ def _side(name: str, title: str, body: Mapping[str, Any], shares: Shares, most: 
         MapCell(
             x=across * CELL,
             y=(edge - 1 - up) * CELL,
-            shade=-int(-STEPS * shares[across, up] // most) if (across, up) in shares else 0,
+            shade=math.ceil(STEPS * shares[across, up] / most - ROUNDING) if (across, up) in shares else 0,
             count=side["cells"][up][across],
         )
         for up in range(edge)
@@ -231,6 +234,6 @@ def _apart(real: Shares, made: Shares) -> str:
         return ""
     across, up = place = max(sorted(both), key=lambda cell: abs(made[cell] - real[cell]))
     return (
-        f"Most apart are they {across + 1} across and {up + 1} up: {percent(made[place])} of synthetic patients"
+        f"They are most apart {across + 1} across and {up + 1} up: {percent(made[place])} of synthetic patients"
         f" and {percent(real[place])} of real ones."
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -207,7 +208,7 @@ def authenticity(points: Points, of: str) -> Figure:
                   counted="synthetic patients", real=found(points.held_out).value)  # fmt: skip
 
 
-def _pointed(metric: str, of: str, made: Estimate, real: Estimate, whose: str, **detail: object) -> Figure:
+def _pointed(metric: str, of: str, made: Estimate, real: Estimate, whose: str, **detail: Any) -> Figure:
     return figure(metric, made, of=of, null=real, counted=f"{whose} patients", least=-1.0, method=METHOD, **detail)
 
 
