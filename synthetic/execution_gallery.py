@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from django.conf import settings
 from core.digests import sha256_json
 from core.errors import AuscultError
 from models_registry.cohorts import open_cohort
+from models_registry.leases import unexpected
 from models_registry.models import CohortVersion
 from models_registry.services.versions import model_store
 from synthetic.models import Generation
 from synthetic.selectors import cohort_of
 
 log = logging.getLogger(__name__)
-SCHEMA = "auscult/gallery/1"
+SCHEMA = "auscult/gallery/2"
 
 
 def gallery_file(job: Generation) -> Path:
@@ -30,20 +32,30 @@ def gallery_file(job: Generation) -> Path:
 
 
 def prepare_gallery(job_id: int) -> None:
-    """Write the gallery of an order, or why there is none. Safe to call twice: an equal file is written."""
+    """Write the gallery of an order, or why there is none. Safe to call twice: a gallery that is there stays."""
     job = Generation.objects.select_related("version", "result").get(pk=job_id)
-    if job.result is None or job.version is None or gallery_file(job).is_file():
+    if job.result is None or job.version is None:
+        return
+    file = gallery_file(job)
+    if file.is_file() and "error" not in json.loads(file.read_text()):
         return
     try:
-        body: dict[str, Any] = {"schema": SCHEMA, "cards": _cards(job)}
+        _write(file, {"schema": SCHEMA, "cards": _cards(job)})
     except AuscultError as error:
         log.warning("The gallery of order %s cannot be prepared: %s", job_id, error.message)
-        body = {"schema": SCHEMA, "cards": [], "error": error.message, "remedy": error.remedy}
-    file = gallery_file(job)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(body))
-    partial.replace(file)
+        _write(file, {"schema": SCHEMA, "cards": [], "error": error.message, "remedy": error.remedy})
+    except Exception as error:
+        what, _, remedy = unexpected(error).partition(" What to do: ")
+        _write(file, {"schema": SCHEMA, "cards": [], "error": what, "remedy": remedy.capitalize()})
+        raise
+
+
+def _write(file: Path, body: dict[str, Any]) -> None:
+    """All of it or nothing: two workers that write at once do not mix. Who is like whom is for this account alone."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.NamedTemporaryFile("w", dir=file.parent, suffix=".partial", delete=False) as partial:
+        partial.write(json.dumps(body))
+    Path(partial.name).replace(file)
 
 
 def _cards(job: Generation) -> list[dict[str, Any]]:

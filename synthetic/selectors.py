@@ -100,9 +100,11 @@ def _open() -> Q:
 
 
 def made_cohorts() -> QuerySet[CohortVersion]:
-    """Cohorts that generators made, newest first."""
+    """Cohorts that generators made, newest first, each with its ``orders``."""
     rows = CohortVersion.objects.filter(generated_by__version__isnull=False).distinct()
-    return rows.select_related("cohort", "parent__cohort").defer("summary").order_by("-registered_at", "-pk")
+    orders = Prefetch("generated_by", Generation.objects.filter(version__isnull=False).order_by("pk"), to_attr="orders")
+    rows = rows.select_related("cohort", "parent__cohort").prefetch_related(orders)
+    return rows.defer("summary").order_by("-registered_at", "-pk")
 
 
 def learnable_cohorts() -> QuerySet[CohortVersion]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evaluation.engine.words import plain
 from evaluation.models import AuditRun, Measurement
 
-SHAPE, PAIR = "column_shape", "pair_trend"
+SHAPE, PAIR, TABLES = "column_shape", "pair_trend", "intertable_trend"
 BETWEEN = " and "
 STEPS = (0.98, 0.95, 0.90, 0.80)
 """Likeness from which a cell of the map is of the first, second, ... shade; below the last it is the worst."""
 MOST_COLUMNS = 24
-"""Columns of the map; of more, those of the least likely pairs."""
+"""Columns of the map; of more, those of the least alike pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,24 +78,47 @@ def shapes_of(figures: Iterable[Measurement]) -> list[Measurement]:
     return sorted(rows, key=lambda item: (item.value is None, item.value or 0.0))
 
 
-def pairs_of(figures: Iterable[Measurement]) -> dict[str, Any]:
-    """The map of pairs: names, and a row of cells (words, shade) for each; empty without pairs."""
+def margins_of(run: AuditRun) -> dict[str, float]:
+    """Metric -> margin of the protocol's criterion on it."""
+    return {str(item["metric"]): float(item["margin"]) for item in run.protocol.body.get("criteria", [])}
+
+
+def pairs_of(figures: Sequence[Measurement]) -> dict[str, Any]:
+    """The map of pairs, within a table and between two; empty without pairs.
+
+    Returns:
+        ``names``, a row of cells (value, shade) for each of them, how many columns are ``left`` out, and the pairs as a
+        list, the least alike first.
+    """
+    items = [item for item in figures if item.metric in (PAIR, TABLES)]
+    known = {item.label for item in figures if item.metric == SHAPE}
     values: dict[frozenset[str], float] = {}
     least: dict[str, float] = {}
-    for item in figures:
-        one, joined, two = item.label.partition(BETWEEN)
-        if item.metric != PAIR or item.value is None or not joined:
+    for item in items:
+        both = _both(item.label, known)
+        if item.value is None or both is None:
             continue
-        values[frozenset((one, two))] = item.value
-        for name in (one, two):
+        values[frozenset(both)] = item.value
+        for name in both:
             least[name] = min(least.get(name, 1.0), item.value)
     kept = sorted(least, key=lambda name: least[name])[:MOST_COLUMNS]
     names = [name for name in least if name in kept]
-    rows = [{"name": plain(one), "cells": [_cell(values.get(frozenset((one, two)))) for two in names]} for one in names]
-    return {"names": [plain(name) for name in names], "rows": rows, "left": len(least) - len(names)} if rows else {}
+    if not names:
+        return {}
+    rows = [{"name": plain(one), "cells": [_cell(one, two, values) for two in names]} for one in names]
+    told = sorted((item for item in items if item.value is not None), key=lambda item: item.value or 0.0)
+    return {"names": [plain(name) for name in names], "rows": rows, "left": len(least) - len(names), "list": told}
 
 
-def _cell(value: float | None) -> dict[str, Any]:
-    if value is None:
-        return {"value": None, "shade": ""}
+def _both(label: str, known: Collection[str]) -> tuple[str, str] | None:
+    """The two columns of a pair: where its label can be read in several ways, two that are known."""
+    cuts = [hit.start() for hit in re.finditer(f"(?={BETWEEN})", label)]
+    ways = [(label[:cut], label[cut + len(BETWEEN) :]) for cut in cuts]
+    return next((way for way in ways if way[0] in known and way[1] in known), ways[0] if ways else None)
+
+
+def _cell(one: str, two: str, values: Mapping[frozenset[str], float]) -> dict[str, Any]:
+    value = values.get(frozenset((one, two)))
+    if value is None or one == two:
+        return {"value": None, "shade": "own" if one == two else ""}
     return {"value": value, "shade": next((str(at) for at, step in enumerate(STEPS) if value >= step), str(len(STEPS)))}

@@ -1,14 +1,15 @@
 """Which synthetic patients are shown, and who among those learnt from is most like each of them.
 
-Half of the patients are those nearest to a real one: whoever looks for a copy looks at them first. The others are drawn
-by lot, so that what is usual is seen too. How near is near is told by patients who were never learnt from: the share
-of them who have a learnt patient at least as near.
+Half of the patients are those nearest to a real one, by rows or by image: whoever looks for a copy looks at them first.
+The others are drawn by lot, so that what is usual is seen too. How near is near is told by patients who were never
+learnt from: the share of them who have a learnt patient at least as near. The nearest of many synthetic patients are
+near by chance alone, so this share is no alarm: equality that is not chance is, and so is a distance far below theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,22 +33,44 @@ class Neighbour:
     Attributes:
         study, patient, shard: Of the study that is shown.
         distance: Of rows after Gower, from 0 (all equal) to 1; of images 1 less their correlation, from 0 to 2.
-        commoner: Share of patients never learnt from who have a learnt patient at least as near; None without any.
+        others: How many patients who were never learnt from have such a distance too.
+        commoner: Share of them who have a learnt patient at least as near; None without any.
+        typical, rare: Median of their distances, and the distance that one in a hundred of them is below; None without
+            any.
     """
 
     study: str
     patient: str
     shard: int
     distance: float
-    commoner: float | None
+    others: int = 0
+    commoner: float | None = None
+    typical: float | None = None
+    rare: float | None = None
 
     @property
     def equal(self) -> bool:
+        """All that is compared is equal."""
         return self.distance <= EQUAL
+
+    @property
+    def copied(self) -> bool:
+        """Equal, and people who were never learnt from are not: it is no chance."""
+        return self.equal and (self.commoner is None or self.commoner < CHANCE)
+
+    @property
+    def too_near(self) -> bool:
+        """Far nearer than all but a few who were never learnt from."""
+        return not self.equal and self.rare is not None and self.distance < TOO_NEAR * self.rare
 
 
 EQUAL = 1e-6
 """A distance below which two are told as equal: rounding."""
+CHANCE = 0.01
+"""Where so many who were never learnt from are equal to a learnt patient, that tells of few columns, not of a copy."""
+TOO_NEAR = 0.5
+"""Of the distance that one in a hundred is below. The nearest of k patients lies at about (100 / k) ** (1 / dimensions)
+of it: with ten dimensions a perfect generator does not reach half among a hundred thousand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +121,7 @@ def choose_cards(
     rows = _by_rows(made, learnt, held_out)
     images = _by_image(*firsts)
     count = len(firsts[0])
-    order = np.argsort(rows.distance, kind="stable") if rows is not None else np.arange(count)
-    nearest = order[: SHOWN // 2]
-    others = np.setdiff1d(np.arange(count), nearest)
-    lot = generator(seed, "gallery").permutation(others)[: SHOWN - len(nearest)]
-    chosen = [*nearest.tolist(), *sorted(lot.tolist())]
+    chosen = _chosen([near.distance for near in (rows, images) if near is not None], count, seed)
     words = firsts[0].plans.words()
     texts = firsts[0].texts.get(REPORT, np.full(count, None, dtype=object))[chosen].tolist()
     plans = [{name: str(values[row]) for name, values in words.items()} for row in chosen]
@@ -114,6 +133,18 @@ def choose_cards(
         )
         for row, plan, spans in zip(chosen, plans, plan_spans(texts, plans), strict=True)
     ]  # fmt: skip
+
+
+def _chosen(distances: Sequence[Floats], count: int, seed: int) -> list[int]:
+    """Places of the nearest by each distance in turn, then of a lot of the others."""
+    nearest: list[int] = []
+    for done, distance in enumerate(distances, start=1):
+        order = [place for place in np.argsort(distance, kind="stable").tolist() if place not in nearest]
+        known = [place for place in order if np.isfinite(distance[place])]
+        nearest += known[: SHOWN * done // (2 * len(distances)) - len(nearest)]
+    others = np.setdiff1d(np.arange(count), nearest)
+    lot = generator(seed, "gallery").permutation(others)[: SHOWN - len(nearest)]
+    return [*nearest, *sorted(lot.tolist())]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +162,14 @@ def _neighbour(near: _Near | None, row: int, learnt: LinkedStudies, shards: Mapp
     place, distance = int(near.place[row]), float(near.distance[row])
     study = str(learnt.study_ids[place])
     told = near.others[np.isfinite(near.others)]
-    return Neighbour(
-        study=study, patient=str(learnt.patient_ids[place]), shard=shards[study], distance=max(0.0, distance),
-        commoner=float((told <= distance).mean()) if len(told) else None,
+    found = Neighbour(
+        study=study, patient=str(learnt.patient_ids[place]), shard=shards[study], distance=max(0.0, distance)
+    )
+    if not len(told):
+        return found
+    return replace(
+        found, others=len(told), commoner=float((told <= distance).mean()), typical=float(np.median(told)),
+        rare=max(0.0, float(np.quantile(told, CHANCE))),
     )  # fmt: skip
 
 

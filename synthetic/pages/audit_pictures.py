@@ -11,7 +11,7 @@ from core.templatetags.figures import estimate, percent, rate
 from evaluation.engine.words import plain
 from evaluation.models import Measurement
 
-WIDTH, EDGE = 240.0, 12.0
+WIDTH, EDGE = 240.0, 16.0
 """Of the picture of one column, in its own units."""
 STEPS = 5
 """Shades of a map, by share of patients; one scale for both sets."""

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from core.access import can
 from core.pages.readers import HouseRequest, reads
+from core.templatetags.figures import percent, rate
 from evaluation.access import check_may_read_patients
 from evaluation.pages.series_drawing import SeriesChart, series_chart
 from evaluation.studies.held import HeldStudy
@@ -30,15 +31,15 @@ private = cache_control(private=True, no_store=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """One patient as a template shows it: ``facts`` are pairs of words, ``pieces`` the report in pieces with spans."""
+    """One patient as a template shows it: ``pieces`` are the report in pieces with spans, ``distances`` in words."""
 
     title: str
     study: HeldStudy
     image: str
     pieces: list[tuple[str, Span | None]]
     charts: list[SeriesChart]
-    near: Neighbour | None = None
-    warning: str = ""
+    distances: list[str]
+    warning: str
 
 
 @require_safe
@@ -68,8 +69,9 @@ def gallery(request: HouseRequest, pk: int) -> HttpResponse:
 @private
 @csp_exempt()
 def gallery_image(request: HouseRequest, pk: int, number: int, side: str) -> HttpResponse:
-    """An image of a card, for who may see the card."""
-    data = card_image(selectors.order_by_id(pk), number, side, by=request.user)
+    """An image of a card that was opened, for who opened it."""
+    order, key = selectors.order_by_id(pk), request.GET.get("key", "")
+    data = card_image(order, number, side, key=key, by=request.user)
     response = HttpResponse(data, content_type="image/png")
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response
@@ -77,36 +79,61 @@ def gallery_image(request: HouseRequest, pk: int, number: int, side: str) -> Htt
 
 def _row(pk: int, seen: Seen) -> dict[str, Any]:
     card = seen.card
-    made = _shown(pk, seen.number, "made", "Synthetic patient", seen.made, card.spans)
-    near = []
-    if seen.rows is not None:
-        near.append(_shown(pk, seen.number, "rows", "Nearest real patient by rows", seen.rows, (), card.by_rows))
-    if seen.image is not None and (card.by_rows is None or card.by_image != card.by_rows):
-        near.append(_shown(pk, seen.number, "image", "Nearest real image", seen.image, (), card.by_image))
-    return {"number": seen.number + 1, "card": card, "plan": _plan(card), "made": made, "near": near}
+    made = _shown(pk, seen, "made", "Synthetic patient", seen.made, card.spans)
+    return {"number": seen.number + 1, "card": card, "plan": _plan(card), "made": made, "near": _neighbours(pk, seen)}
+
+
+def _neighbours(pk: int, seen: Seen) -> list[Shown]:
+    """The real patients beside a card; one where the same study is nearest both ways."""
+    rows, image = seen.card.by_rows, seen.card.by_image
+    if seen.rows is not None and rows and image and rows.study == image.study:
+        return [_shown(pk, seen, "rows", "Nearest real patient by rows and by image", seen.rows, near=(rows, image))]
+    found = []
+    if seen.rows is not None and rows:
+        found.append(_shown(pk, seen, "rows", "Nearest real patient by rows", seen.rows, near=(rows,)))
+    if seen.image is not None and image:
+        found.append(_shown(pk, seen, "image", "Nearest real image", seen.image, near=(image,)))
+    return found
 
 
 def _shown(
-    pk: int, number: int, side: str, title: str, held: HeldStudy, spans: tuple[Span, ...], near: Neighbour | None = None
+    pk: int,
+    seen: Seen,
+    side: str,
+    title: str,
+    held: HeldStudy,
+    spans: tuple[Span, ...] = (),
+    near: tuple[Neighbour, ...] = (),
 ) -> Shown:
+    source = f"{reverse('gallery-image', args=[pk, seen.number, side])}?{urlencode({'key': seen.image_key})}"
     return Shown(
         title=title,
         study=held,
-        image=reverse("gallery-image", args=[pk, number, side]) if held.has_image else "",
+        image=source if held.has_image else "",
         pieces=pieces_of(held.texts.get(REPORT, ""), spans),
         charts=[series_chart(name.replace("_", " "), values) for name, values in held.series.items() if len(values)],
-        near=near,
-        warning=_warning(near),
+        distances=[_distance(item) for item in near],
+        warning=next((warning for item in near if (warning := _warning(item))), ""),
     )
 
 
-def _warning(near: Neighbour | None) -> str:
-    if near is None:
-        return ""
-    if near.equal:
+def _distance(near: Neighbour) -> str:
+    """The distance in words, beside those of patients who were never learnt from."""
+    said = f"Distance {rate(near.distance, 3)}"
+    if near.commoner is None:
+        return f"{said}."
+    of = f"{near.others:,} real patients never learnt from"
+    said += f"; typical of {of}: {rate(near.typical, 3)}. {percent(near.commoner)} of them have somebody as near."
+    return f"{said} Too little is compared to tell a copy." if near.equal and not near.copied else said
+
+
+def _warning(near: Neighbour) -> str:
+    if near.copied:
         return "A copy: what is compared is equal. It must not leave the house."
-    if near.commoner is not None and near.commoner < 0.01:
-        return "Nearer than all but one in a hundred real patients are to one another. Look closely."
+    if near.too_near:
+        return (
+            "Less than half as far as the nearest in a hundred of those never learnt from: look whether it is a copy."
+        )
     return ""
 
 

@@ -19,6 +19,7 @@ from synthetic import selectors
 from synthetic.models import Generation
 from synthetic.pages.forms_patients import PATIENTS_STEPS, in_words, wish_of
 from synthetic.pages.generators import POLL_SECONDS
+from synthetic.services.gallery import check_may_see_gallery
 from synthetic.services.generators import (
     cancel_patients,
     check_may_order_patients,
@@ -79,6 +80,7 @@ def order_cancel(request: HouseRequest, pk: int) -> HttpResponse:
 def _context(request: HouseRequest, job: Generation) -> dict[str, Any]:
     return {
         "job": job,
+        "may_look": can(check_may_see_gallery, request.user, job),
         "active": job.status in ("queued", "running"),
         "wait_seconds": POLL_SECONDS,
         "wish": selectors.wish_in_words(job.settings.get("wish", {})),
