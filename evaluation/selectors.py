@@ -24,6 +24,7 @@ PEOPLE = (
     "requested_by",
 )
 SHARDS_SHOWN = 100
+SHARDS_READ = 4 * SHARDS_SHOWN
 
 
 def list_runs() -> QuerySet[AuditRun]:
@@ -106,20 +107,15 @@ class RunProgress:
 
 
 def progress_of(run: AuditRun) -> RunProgress:
-    """Counts of one run's shards, in two queries however many shards there are."""
-    counts = run.shards.aggregate(
-        total=Count("pk"),
-        done=Count("pk", filter=Q(status=ShardStatus.DONE)),
-        cached=Count("pk", filter=Q(from_cache=True)),
-        studies=Sum("studies_done"),
-        computed=Sum("studies_done", filter=Q(from_cache=False)),
-    )
+    """Counts of one run's shards: in one query, in two where there are more than are looked at."""
+    rows = list(run.shards.order_by("index")[: SHARDS_READ + 1])
+    counts = _counted(rows) if len(rows) <= SHARDS_READ else _count(run)
     urgency: dict[str, int] = {ShardStatus.RUNNING: 1, ShardStatus.FAILED: 0}
-    shards = sorted(run.shards.order_by("index")[: 4 * SHARDS_SHOWN], key=lambda row: urgency.get(row.status, 2))
+    shards = sorted(rows[:SHARDS_READ], key=lambda row: urgency.get(row.status, 2))
     end = run.finished_at or timezone.now()
     elapsed = (end - run.started_at).total_seconds() if run.started_at else None
-    done = min(counts["studies"] or 0, run.n_studies)
-    rate = (counts["computed"] or 0) / elapsed if elapsed and elapsed > 1 and counts["computed"] else None
+    done = min(counts["studies"], run.n_studies)
+    rate = counts["computed"] / elapsed if elapsed and elapsed > 1 and counts["computed"] else None
     return RunProgress(
         studies_done=done,
         studies_total=run.n_studies,
@@ -131,6 +127,28 @@ def progress_of(run: AuditRun) -> RunProgress:
         elapsed_seconds=elapsed,
         shards=tuple(shards[:SHARDS_SHOWN]),
     )
+
+
+def _count(run: AuditRun) -> dict[str, int]:
+    """What :func:`_counted` says, of any number of shards."""
+    counts: dict[str, int | None] = run.shards.aggregate(
+        total=Count("pk"),
+        done=Count("pk", filter=Q(status=ShardStatus.DONE)),
+        cached=Count("pk", filter=Q(from_cache=True)),
+        studies=Sum("studies_done"),
+        computed=Sum("studies_done", filter=Q(from_cache=False)),
+    )
+    return {name: count or 0 for name, count in counts.items()}
+
+
+def _counted(shards: list[Shard]) -> dict[str, int]:
+    return {
+        "total": len(shards),
+        "done": sum(row.status == ShardStatus.DONE for row in shards),
+        "cached": sum(row.from_cache for row in shards),
+        "studies": sum(row.studies_done for row in shards),
+        "computed": sum(row.studies_done for row in shards if not row.from_cache),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,10 +61,10 @@ def finding_of(verdict: Verdict, served: dict[str, float] | None = None) -> Find
 
 
 def findings_of(run: AuditRun) -> list[Finding]:
-    """Every finding of an audit that a repair may be ordered for, those that decide first. Two queries."""
+    """Every finding of an audit that a repair may be ordered for, those that decide first. At most two queries."""
     if run.status != RunStatus.DONE:
         return []
-    rows = sorted(run.verdicts.filter(outcome=Outcome.FAIL), key=lambda row: (not row.primary, row.position))
+    rows = sorted(run.verdicts.all(), key=lambda row: (not row.primary, row.position))
     found = [item for row in rows if (item := finding_of(row)) is not None and item.groups]
     if not found:
         return []

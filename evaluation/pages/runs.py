@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.paginator import Paginator
+from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -102,6 +103,7 @@ def _progress_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
 def run_detail(request: HouseRequest, pk: int) -> HttpResponse:
     """One run: live progress until it is done, then what it found."""
     run = selectors.get_run(pk)
+    prefetch_related_objects([run], "verdicts")  # which panels read too
     context = _progress_context(request, run)
     context |= {"panels": panels_for("run", request.user, run), "attempts": selectors.attempts_of(run)}
     if run.status == "done":
