@@ -11,6 +11,7 @@ from django.utils import timezone
 from core.errors import NotFoundError
 from core.models import User
 from models_registry.models import AISystem, CohortVersion, JobStatus, ModelVersion, SystemKind
+from synthetic.generators.private.proposal import Proposal, propose_domain
 from synthetic.generators.settings import LEAST_PATIENTS
 from synthetic.models import Generation, GeneratorTraining
 
@@ -142,6 +143,13 @@ def plan_of(cohort: CohortVersion, *, private: bool = False) -> dict[str, Any]:
         "findings": labels,
         "shares": PRIVATE_SHARES if private else SHARES,
     }
+
+
+def proposed_domain(cohort: CohortVersion) -> Proposal:
+    """What may be public of a cohort's columns, for somebody to correct: by their names, and no value."""
+    summary = cohort.summary
+    labels = [f"label.{name}" for name in summary.get("labels", {})]
+    return propose_domain([*summary.get("attributes", {}), *labels, *summary.get("modalities", {})])
 
 
 def _lacking(has: dict[str, bool], labels: list[str]) -> dict[str, str]:

@@ -75,6 +75,17 @@ class ProtectionForm(StepForm):
         "never read off the patients. What it does not name is not learnt.",
     )  # fmt: skip
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cohort = self.earlier.get("cohort")
+        if cohort is None:
+            return
+        proposal, domain = selectors.proposed_domain(cohort), self.fields["domain"]
+        domain.initial = json.dumps(proposal.body, indent=1)
+        if proposal.unknown:
+            left = ", ".join(proposal.unknown)
+            domain.help_text = f"{domain.help_text} This proposal knows names of columns alone, and nothing of: {left}."
+
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = self.cleaned_data
         given["privacy"] = None

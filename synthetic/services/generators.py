@@ -42,10 +42,12 @@ def request_generator(
 
     Raises:
         DeniedError: ``by`` is no ML engineer.
-        AuscultError: a setting is unknown or has a value that it cannot have; a part is not installed.
+        AuscultError: a setting is unknown or has a value that it cannot have; a part is not installed; differential
+            privacy is asked for without a domain, with too large a delta, or of a part that cannot hold it.
         ConflictError: the label is empty or taken; the system is a backbone; the cohort is in quarantine.
     """
     from synthetic.generators.parts import PARTS
+    from synthetic.generators.private.training import check_promise
     from synthetic.generators.settings import GeneratorSettings
 
     check_may_train(by)
@@ -53,6 +55,8 @@ def request_generator(
     wanted = GeneratorSettings.from_dict(settings)
     for role, name in wanted.parts.items():
         PARTS.get(f"{role}:{name}")
+    if wanted.privacy is not None:
+        check_promise(wanted, cohort.n_patients)
     label = version_label.strip()
     _check_label(system, label)
     complete = wanted.to_dict()

@@ -314,6 +314,8 @@ def test_a_generator_is_ordered_with_differential_privacy_and_what_is_public(
     elena = sign_in("elena")
     whom = {"cohort": cohort.pk, "system": system.pk, "version_label": "1.0.0"}
     private = {"at": "1", "protection": "differential", "epsilon": "4", "delta": "0.001", "domain": ""}
+    proposed = text_of(elena.post(address, whom | {"at": "0"}))
+    assert "&quot;effusion&quot;" in proposed and "&quot;sex&quot;" in proposed, "by the names of columns"
     assert "needs a domain" in text_of(elena.post(address, whom | private), 422)
     assert "cannot be read as JSON" in text_of(elena.post(address, whom | private | {"domain": "{"}), 422)
     public = '{"findings": ["effusion"], "attributes": {"sex": ["F", "M"]}, "texts": ["reference"]}'
@@ -324,6 +326,10 @@ def test_a_generator_is_ordered_with_differential_privacy_and_what_is_public(
     said = {"effort": "0.05", "image_size": "32", "rare_below": "11", "canaries": "0", "seed": "1"}
     whole = whom | private | {"domain": public} | said
     del whole["at"]
+    large_delta = whole | {"delta": "0.005"}
+    page = text_of(elena.post(address, large_delta))
+    refused = text_of(elena.post(address, large_delta | sending(page)), 422)
+    assert "not below one over the number of patients" in refused and not GeneratorTraining.objects.exists()
     page = text_of(elena.post(address, whole))
     assert "Epsilon" in page and "paid for in likeness" in page
     elena.post(address, whole | sending(page))

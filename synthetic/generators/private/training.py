@@ -83,6 +83,21 @@ def check_delta(privacy: Privacy, patients: int) -> None:
         )
 
 
+def check_promise(settings: GeneratorSettings, patients: int) -> None:
+    """Refuse settings with which differential privacy cannot be held, before anything is learnt.
+
+    Raises:
+        AuscultError: there is no domain, delta is too large for so many patients, or a part cannot hold it.
+    """
+    assert settings.privacy is not None
+    domain_of(settings)
+    check_delta(settings.privacy, patients)
+    for role, name in settings.parts.items():
+        part = PARTS.get(f"{role}:{name}")
+        if role not in ORDER or not isinstance(part, HoldsPrivacy):
+            refuse_privacy(Learning(settings=settings), f"{role}:{name}")
+
+
 def learn_privately(
     studies: LinkedStudies, settings: GeneratorSettings, finished: Finished, tell: Tell, secret: Secret
 ) -> Learnt:
@@ -93,9 +108,7 @@ def learn_privately(
         CohortError: there is nothing that tables could be learnt of.
     """
     assert settings.privacy is not None
-    domain_of(settings)
-    check_delta(settings.privacy, len(studies.patients))
-    _check_parts(settings)
+    check_promise(settings, len(studies.patients))
     learning = split_private(studies, seed=settings.seed)[0]
     needs, left_out = _needs(studies, settings)
     allowed = allot(settings.privacy.epsilon, settings.privacy.delta, needs, SHARES)
@@ -114,13 +127,6 @@ def learn_privately(
     return Learnt(
         fitted=fitted, left_out=left_out, canaries=canaries, body=_body(settings.privacy, account, fitted["tables"])
     )  # fmt: skip
-
-
-def _check_parts(settings: GeneratorSettings) -> None:
-    for role, name in settings.parts.items():
-        part = PARTS.get(f"{role}:{name}")
-        if role not in ORDER or not isinstance(part, HoldsPrivacy):
-            refuse_privacy(Learning(settings=settings), f"{role}:{name}")
 
 
 def _needs(studies: LinkedStudies, settings: GeneratorSettings) -> tuple[dict[str, Need], dict[str, str]]:
