@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -130,18 +129,4 @@ def judged(protocol: Protocol, checkpoint: Path, cohort: Path) -> ShardTable:
                 },
             )
         )
-    return _joined(parts)
-
-
-def _joined(parts: list[ShardTable]) -> ShardTable:
-    def column(name: str) -> dict[str, Any]:
-        return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in getattr(parts[0], name)}
-
-    return ShardTable(
-        patient_ids=np.concatenate([part.patient_ids for part in parts]),
-        study_ids=np.concatenate([part.study_ids for part in parts]),
-        attributes=column("attributes"),
-        labels=column("labels"),
-        scores=column("scores"),
-        decisions=column("decisions"),
-    )
+    return ShardTable.joined_decisions(parts)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from django.db import transaction
 from django.utils import timezone
 
@@ -156,20 +155,4 @@ def table_of(run: AuditRun) -> ShardTable:
             )
         found = codec.from_bytes(model_store().get_bytes(kept.digest))
         parts.append(share_table(without_reports, reader, part, found))
-    return _joined(parts)
-
-
-def _joined(parts: list[ShardTable]) -> ShardTable:
-    def column(name: str) -> dict[str, Any]:
-        return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in getattr(parts[0], name)}
-
-    splits = [part.splits for part in parts if part.splits is not None]
-    return ShardTable(
-        patient_ids=np.concatenate([part.patient_ids for part in parts]),
-        study_ids=np.concatenate([part.study_ids for part in parts]),
-        attributes=column("attributes"),
-        labels=column("labels"),
-        scores=column("scores"),
-        decisions=column("decisions"),
-        splits=np.concatenate(splits) if splits else None,
-    )
+    return ShardTable.joined_decisions(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,26 @@ class ShardTable:
 
     def __len__(self) -> int:
         return len(self.patient_ids)
+
+    @classmethod
+    def joined_decisions(cls, parts: Sequence[ShardTable]) -> ShardTable:
+        """Who was studied and what was decided, part after part; without texts and what is watched beside."""
+
+        def column(name: str) -> dict[str, Any]:
+            return {
+                key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in getattr(parts[0], name)
+            }
+
+        splits = [part.splits for part in parts if part.splits is not None]
+        return cls(
+            patient_ids=np.concatenate([part.patient_ids for part in parts]),
+            study_ids=np.concatenate([part.study_ids for part in parts]),
+            attributes=column("attributes"),
+            labels=column("labels"),
+            scores=column("scores"),
+            decisions=column("decisions"),
+            splits=np.concatenate(splits) if splits else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
