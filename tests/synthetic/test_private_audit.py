@@ -62,6 +62,15 @@ def test_privacy_that_cannot_be_is_not_ordered(order: Callable[..., GeneratorTra
     assert not GeneratorTraining.objects.exists()
 
 
-def test_without_a_domain_the_training_says_what_is_missing(order: Callable[..., GeneratorTraining]) -> None:
-    job = done(order(privacy={"epsilon": 5, "delta": 1e-4}, parts=PARTS))
+def test_without_a_domain_the_order_and_the_training_say_what_is_missing(
+    order: Callable[..., GeneratorTraining],
+) -> None:
+    """An order is refused; a training that somebody ordered otherwise fails with the same words."""
+    asked = {"epsilon": 5, "delta": 1e-4, "domain": None}
+    with pytest.raises(AuscultError, match="needs a domain"):
+        order(privacy=asked, parts=PARTS)
+    assert not GeneratorTraining.objects.exists()
+    job = order()
+    GeneratorTraining.objects.update(settings=job.settings | {"privacy": asked, "parts": PARTS})
+    job = done(job)
     assert job.status == JobStatus.FAILED and "needs a domain" in job.error and job.result is None
