@@ -160,6 +160,25 @@ def utility(sizes: Sizes, folder: Path) -> dict[str, Any]:
     return {**cost, **found}
 
 
+def multiples(sizes: Sizes, folder: Path) -> dict[str, Any]:
+    """What a learner gains from two and three times as many synthetic patients as it has real ones."""
+    from synthetic.generators.linked import load_generator
+    from synthetic.generators.parts import Wish
+    from synthetic.generators.reading import write_linked
+    from synthetic.suites.utility import audit_utility
+    from synthetic.suites.utility_arms import REAL, SYNTHETIC, THRICE, TWICE
+
+    sets = audit_sets(folder, sizes, synthetic="real")
+    wanted = 3 * len(sets.learnt.patients)
+    write_linked(load_generator(folder / "generator").sample(Wish(patients=wanted), seed=6).studies,
+                 folder / "more.parquet", metadata={})  # fmt: skip
+    more = audit_sets(folder, sizes, synthetic="more")
+    figures, cost = _timed(lambda: audit_utility(more, seeds=sizes.repeats, arms=(REAL, SYNTHETIC, TWICE, THRICE)))
+    arms = {item.of: item for item in figures if item.metric == "arm_gain" and item.value is not None}
+    told = {name: {"gain": item.value, "error": item.error} for name, item in arms.items()}
+    return {**cost, "synthetic_patients": wanted, "arms": told}
+
+
 def honest(sizes: Sizes, folder: Path) -> dict[str, Any]:
     """Patients of the same simulator who were never learnt from: nothing of anybody is in them."""
     sets = audit_sets(folder, sizes, synthetic="redraw")
@@ -188,6 +207,7 @@ def sdv_series(sizes: Sizes, folder: Path) -> dict[str, Any]:
 STAGES: Mapping[str, Callable[[Sizes, Path], dict[str, Any]]] = {
     "data": data, "train": train, "sample": sample, "audit": audit, "honest": honest, "memorisers": memorisers,
     "sdv_tables": sdv_tables, "sdv_series": sdv_series, "utility": utility,
+    "multiples": multiples,
 }  # fmt: skip
 
 

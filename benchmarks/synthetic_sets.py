@@ -58,14 +58,13 @@ def patients_of(folder: Path, sizes: Sizes) -> LinkedStudies:
     return read_linked(open_cohort(folder), image_size=sizes.image_size)
 
 
-def made_patients(folder: Path, sizes: Sizes) -> LinkedStudies:
-    """What the generator made, as it is read when it is registered."""
+def _registered(folder: Path, name: str, sizes: Sizes) -> LinkedStudies:
+    """A set as it is read once it is registered: the simulator's, or what the generator made."""
     from models_registry.cohorts import convert_cohort
 
-    registered = folder / "made"
-    if not registered.exists():
-        convert_cohort(folder / "made.parquet", mapping=None, destination=registered)
-    return patients_of(registered, sizes)
+    if not (folder / name).exists():
+        convert_cohort(folder / f"{name}.parquet", mapping=None, destination=folder / name)
+    return patients_of(folder / name, sizes)
 
 
 def audit_sets(folder: Path, sizes: Sizes, *, synthetic: str) -> AuditSets:
@@ -75,7 +74,7 @@ def audit_sets(folder: Path, sizes: Sizes, *, synthetic: str) -> AuditSets:
 
     learnt = split_patients(patients_of(folder / "real", sizes), list(SHARES.values()), seed=sizes.settings().seed)[0]
     readers, held_out = split_patients(patients_of(folder / "control", sizes), [0.4, 0.6], seed=2)
-    made = made_patients(folder, sizes) if synthetic == "made" else patients_of(folder / synthetic, sizes)
+    made = _registered(folder, synthetic, sizes)
     return AuditSets(learnt=learnt, readers=readers, held_out=held_out, synthetic=made, seed=3)
 
 

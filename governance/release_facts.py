@@ -21,6 +21,7 @@ from synthetic.release.facts import (
     SourceFact,
     Suppressed,
 )
+from synthetic.selectors_spending import spending_of
 
 
 def facts_of(export: ReleaseExport, version: ModelVersion, evidence: Mapping[str, Any]) -> ReleaseFacts:
@@ -48,6 +49,7 @@ def facts_of(export: ReleaseExport, version: ModelVersion, evidence: Mapping[str
             parts=details["parts"],
             left_out=details["left_out"],
             privacy=_privacy(training.facts if training else {}),
+            beside=spending_of(parent).told(),
         ),
         source=SourceFact(
             name=parent.cohort.name,

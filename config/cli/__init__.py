@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": ("config.cli.demo", "demo"),
     "deployment": ("config.cli.deployment", "deployment"),
     "gate": ("config.cli.gate", "gate"),
+    "generator": ("config.cli.generator", "generator"),
     "incident": ("config.cli.incident", "incident"),
     "ledger": ("config.cli.ledger", "ledger"),
     "mail": ("config.cli.mail", "mail"),

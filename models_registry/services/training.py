@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from core import ledger
 from core.errors import ConflictError
 from core.models import User
 from models_registry.access import check_may_train
-from models_registry.models import AISystem, CohortVersion, ModelVersion, SystemKind, TrainingJob, VersionStatus
+from models_registry.models import (
+    AISystem,
+    CohortVersion,
+    JobStatus,
+    ModelVersion,
+    SystemKind,
+    TrainingJob,
+    VersionStatus,
+)
 from models_registry.services.cohorts import check_learnable_beside, check_usable
 
 if TYPE_CHECKING:
@@ -73,6 +82,24 @@ def request_training(
     from models_registry import tasks
 
     tasks.train.delay_on_commit(job.pk)
+    return job
+
+
+@transaction.atomic
+def cancel_training(*, job: TrainingJob, by: User) -> TrainingJob:
+    """Stop a training at its next step; nothing of it is registered.
+
+    Raises:
+        DeniedError: ``by`` is no ML engineer.
+        ConflictError: it is neither waiting nor running.
+    """
+    check_may_train(by)
+    rows = TrainingJob.objects.filter(pk=job.pk, status__in=(JobStatus.QUEUED, JobStatus.RUNNING))
+    stopped = {"lease_token": "", "lease_expires": None, "finished_at": timezone.now()}
+    if not rows.update(status=JobStatus.CANCELLED, **stopped):
+        raise ConflictError("This training is not waiting or running.", remedy="Reload the page to see its state.")
+    ledger.record(actor=by.username, act="training.cancelled", subject=("TrainingJob", job.pk))
+    job.refresh_from_db()
     return job
 
 

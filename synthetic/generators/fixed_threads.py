@@ -9,7 +9,7 @@ THREADS = 1
 """Threads of every training, sampling and audit. How sums are split over threads shows in the last digits: with another
 number, equal seeds would give other weights. So it is no setting, and part of the recipe. One, because the networks are
 small: steps of milliseconds on two threads wait for each other ten times as long as they compute once another process
-wants a core as well."""
+wants a core as well. Large networks share a step out by hand, one half of the batch a thread (``networks.running``)."""
 
 
 @contextmanager

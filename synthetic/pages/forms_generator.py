@@ -13,6 +13,7 @@ from synthetic import selectors
 from synthetic.generators.parts import PARTS, HoldsPrivacy
 from synthetic.generators.private.domain import missing_domain
 from synthetic.generators.settings import PLAIN, PRIVATE, ROLES, GeneratorSettings, Privacy
+from synthetic.selectors_spending import spending_of
 
 EFFORTS = {"0.05": "A try: minutes, and poor patients", "0.5": "Half", "1.0": "Full", "2.0": "Twice, for large cohorts"}
 ROLE_WORDS = {
@@ -102,9 +103,16 @@ class ProtectionForm(StepForm):
     def lines(self) -> list[tuple[str, str]]:
         privacy = self.cleaned_data["privacy"]
         if privacy is None:
-            return [("Protection", PROTECTIONS[WITHOUT])]
+            return [("Protection", PROTECTIONS[WITHOUT]), *self._before()]
         told = [("Protection", PROTECTIONS[DIFFERENTIAL]), ("Epsilon", f"{privacy['epsilon']:g}")]
-        return [*told, ("Delta", f"{privacy['delta']:g}"), ("What is public", self.cleaned_data["domain"])]
+        told += [("Delta", f"{privacy['delta']:g}"), *self._before()]
+        return [*told, ("What is public", self.cleaned_data["domain"])]
+
+    def _before(self) -> list[tuple[str, str]]:
+        """What was learnt from the cohort before: this training adds to it."""
+        cohort = self.earlier.get("cohort")
+        told = spending_of(cohort).told() if cohort is not None else ""
+        return [("Learnt from this cohort before", told)] if told else []
 
 
 def _read(text: str) -> Any:

@@ -1,7 +1,8 @@
 """The datasheet of a release, after Gebru et al., "Datasheets for Datasets" (2021): as JSON, and the same in words.
 
 Counts of real patients from 1 to 10 are never told. Where one share of the real cohort is that small, or what the
-shares leave of the whole, none of the shares is told: it would follow from the others.
+shares leave of the whole, none of the shares is told: it would follow from the others. Where the generator holds
+differential privacy no count of them is told at all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from synthetic.release.naming import MARK, has_images
 SCHEMA = "auscult/synthetic-datasheet/1"
 LEAST = 11
 FEWER = f"fewer than {LEAST}"
+UNTOLD = "not told: it would be without noise"
 WITHHELD = f"not told: it is of {FEWER}"
 NOT_INTENDED = (
     "Diagnosis, treatment or any other decision about a person.",
@@ -61,7 +63,7 @@ def datasheet_body(facts: ReleaseFacts, studies: LinkedStudies, written: Written
         "composition": _composition(studies, facts)
         | {"files": dict(written.files), "not there": dict(written.left_out), "studies_digest": written.studies_digest},
         "collection": {
-            "learnt_from": _source(facts.source),
+            "learnt_from": _source(facts.source, private=generator.privacy is not None),
             "suppressed": [asdict(item) for item in facts.suppressed],
             "generator": {
                 "name": generator.name,
@@ -70,6 +72,7 @@ def datasheet_body(facts: ReleaseFacts, studies: LinkedStudies, written: Written
                 "parts": dict(generator.parts),
                 "left_out": dict(generator.left_out),
                 "differential_privacy": _privacy(generator.privacy),
+                "all_generators_of_the_cohort": generator.beside,
             },
         },
         "audit": {
@@ -113,7 +116,10 @@ def _composition(studies: LinkedStudies, facts: ReleaseFacts) -> dict[str, Any]:
     }
 
 
-def _source(source: SourceFact) -> dict[str, Any]:
+def _source(source: SourceFact, *, private: bool) -> dict[str, Any]:
+    """The real cohort. Counts without noise are no part of what differential privacy promises, so they are not told."""
+    if private:
+        return {"name": source.name, "digest": source.digest} | dict.fromkeys(("patients", "studies", "shares"), UNTOLD)
     told: dict[str, Any] = {
         "name": source.name,
         "digest": source.digest,
@@ -222,7 +228,13 @@ def _collection(body: Mapping[str, Any]) -> list[str]:
         "None: nothing bounds what the generator may have kept of one person. See the attacks below."
         if isinstance(privacy, str)
         else f"epsilon {privacy['epsilon']:g}, delta {privacy['delta']:g}, per {plain(privacy['unit'])}. Covered:"
-        f" {plain(', '.join(privacy['stages']) or 'nothing')}; what is not named here is not covered.",
+        f" {plain(', '.join(privacy['stages']) or 'nothing')}; what is not named here is not covered. The figures"
+        " of the audit below were computed on the real patients, without noise: they are not covered.",
+        *(
+            [f"Of the same cohort learnt: {plain(generator['all_generators_of_the_cohort'])}"]
+            if generator["all_generators_of_the_cohort"]
+            else []
+        ),
     ]
 
 

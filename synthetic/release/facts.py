@@ -50,6 +50,7 @@ class GeneratorFact:
         parts: Role -> name of the part that fills it.
         left_out: Role -> why the generator has no such part.
         privacy: None where it was trained without differential privacy.
+        beside: All generators that learnt from the cohort, this one among them, and what they promise together.
     """
 
     name: str
@@ -58,6 +59,7 @@ class GeneratorFact:
     parts: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     privacy: PrivacyFact | None = None
+    beside: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from evaluation.engine import Protocol as Rules
 from evaluation.models import AuditRun, Outcome, RunStatus, Verdict
 from evaluation.services.runs import request_audit
 from models_registry.models import JobStatus, ModelVersion, TrainingJob
-from models_registry.services.training import check_label, request_training
+from models_registry.services.training import cancel_training, check_label, request_training
 from synthetic import selectors_repairs as selectors
 from synthetic.models import Repair, RepairStatus
 from synthetic.repairing.wishes import wishes_for
@@ -32,6 +32,9 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     S.COMPARED: frozenset(),
 }
 """What may follow on what: one step after the other; what was stopped is resumed in the step in which it stopped."""
+
+
+UNDER_WAY = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
 def check_may_repair(user: User) -> None:
@@ -245,7 +248,7 @@ def start_audit(*, repair: Repair, by: User) -> AuditRun:
 
 @transaction.atomic
 def cancel_repair(*, repair: Repair, by: User) -> Repair:
-    """Give a repair up. Patients that are being made are stopped; a training or an audit under way goes on alone.
+    """Give a repair up. Patients that are being made and a training are stopped; an audit under way is the auditor's.
 
     Raises:
         DeniedError: ``by`` is no ML engineer.
@@ -257,9 +260,11 @@ def cancel_repair(*, repair: Repair, by: User) -> Repair:
         repair.pk, to=S.CANCELLED, since=step, stopped_in=step, finished_at=timezone.now()
     ):
         raise ConflictError("This repair is not under way.", remedy="Reload the page to see its state.")
-    job = repair.generation
-    if step == S.MAKING and job is not None and job.status in (JobStatus.QUEUED, JobStatus.RUNNING):
-        cancel_patients(job=job, by=by)
+    patients, training = repair.generation, repair.training
+    if step == S.MAKING and patients is not None and patients.status in UNDER_WAY:
+        cancel_patients(job=patients, by=by)
+    if step == S.TRAINING and training is not None and training.status in UNDER_WAY:
+        cancel_training(job=training, by=by)
     _record(repair, "repair.cancelled", by.username, step=step)
     repair.refresh_from_db()
     return repair
@@ -307,7 +312,7 @@ def resume_repair(*, repair: Repair, version_label: str = "", by: User) -> Repai
 def _goes_on(repair: Repair, step: str) -> bool:
     """Whether what a step had begun is under way still, or done."""
     job = {S.MAKING: repair.generation, S.TRAINING: repair.training}.get(S(step))
-    return job is not None and job.status in (JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.DONE)
+    return job is not None and job.status in (*UNDER_WAY, JobStatus.DONE)
 
 
 def _record(repair: Repair, act: str, actor: str, **payload: Any) -> None:

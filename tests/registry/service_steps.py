@@ -80,6 +80,14 @@ def requesting_training(world: SimpleNamespace) -> Act:
     return lambda by: training.request_training(system=system, version_label="1.1", cohort=cohort, settings={}, by=by)
 
 
+def cancelling_a_training(world: SimpleNamespace) -> Act:
+    system, cohort = make_system(world.people), make_cohort(world.people, world.files.shards)
+    job = training.request_training(
+        system=system, version_label="1.1", cohort=cohort, settings={}, by=world.people.elena
+    )  # fmt: skip
+    return lambda by: training.cancel_training(job=job, by=by)
+
+
 def content(files: Files, **changes: Any) -> dict[str, Any]:
     facts = {"name": "Held out", "description": "", "simulated": False, "source": "A", "licence": "B"}
     manifest = open_cohort(files.shards).manifest
@@ -96,6 +104,7 @@ WRITES = {
     discarding_an_import: ("elena amir boris", "cohort_import.discarded"),
     creating_a_cohort_version: ("elena", "cohort.registered"),
     requesting_training: ("elena", "training.requested"),
+    cancelling_a_training: ("elena", "training.cancelled"),
 }
 INTERNAL = {moving_a_version, creating_a_cohort_version}  # called by other services, which check the person
 every_write = pytest.mark.parametrize("prepare", WRITES, ids=lambda prepare: prepare.__name__)

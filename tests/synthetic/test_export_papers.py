@@ -76,6 +76,18 @@ def test_the_datasheet_tells_what_the_facts_hold(tmp_path: Path) -> None:
     assert "epsilon 3, delta 1e-05, per one patient. Covered: tables" in dp
 
 
+def test_the_datasheet_of_a_private_generator_tells_no_count_without_noise(tmp_path: Path) -> None:
+    privacy = PrivacyFact(epsilon=3, delta=1e-5, unit="one patient", stages=("tables",))
+    beside = "2 generators with differential privacy: their epsilons add up to 7, with a delta of 2e-05."
+    generator = replace(facts().generator, privacy=privacy, beside=beside)
+    body, text = sheets(facts(generator=generator), tmp_path)
+    learnt = body["collection"]["learnt_from"]
+    assert {learnt[name] for name in ("patients", "studies", "shares")} == {"not told: it would be without noise"}
+    for words in (text, json.dumps(body)):
+        assert "4127" not in words and "3127" not in words and "add up to 7" in words
+    assert "figures of the audit below" in text
+
+
 def test_counts_of_few_real_patients_are_never_told(tmp_path: Path) -> None:
     small = GateFact(criterion="rare F1", outcome="insufficient", says="7 of 9 patients.", value=7 / 9, low=0.4,
                      high=0.9, n=9, counted="patients", null=0.8)  # fmt: skip

@@ -257,10 +257,22 @@ def test_cancelling_stops_the_patients_and_is_refused_when_it_is_over(repair: Or
     job = resume_repair(repair=job, by=people.elena)
     assert Generation.objects.count() == 2 and make(job).status == S.TRAINING
     job = cancel_repair(repair=Repair.objects.get(), by=people.elena)
-    assert job.stopped_in == S.TRAINING and train(job).status == S.CANCELLED
+    assert acts()[-2:] == ["training.cancelled", "repair.cancelled"] and job.stopped_in == S.TRAINING
+    assert train(job).status == S.CANCELLED, "the worker that finds it cancelled learns nothing"
     job = resume_repair(repair=Repair.objects.get(), version_label="7.7", by=people.elena)
-    assert job.version_label == "1.1", "the training went on, and is taken up as it was begun"
-    assert advance(job).status == S.AUDITING and TrainingJob.objects.count() == 2
+    assert (job.version_label, TrainingJob.objects.count()) == ("7.7", 3) and train(job).status == S.AUDITING
+
+
+def test_a_training_that_goes_on_when_a_repair_is_resumed_is_taken_up(repair: Order, people: SimpleNamespace) -> None:
+    job = make(repair())
+    assert job.training is not None
+    TrainingJob.objects.filter(pk=job.training.pk).update(status=JobStatus.FAILED, error="No memory.")
+    job = advance(job)
+    assert (job.status, job.stopped_in) == (S.FAILED, S.TRAINING)
+    TrainingJob.objects.filter(pk=job.training_id).update(status=JobStatus.QUEUED, error="")
+    job = resume_repair(repair=job, version_label="7.7", by=people.elena)
+    assert job.version_label == "1.1", "the training is taken up as it was begun"
+    assert train(job).status == S.AUDITING and TrainingJob.objects.count() == 2
 
 
 def test_an_audit_is_another_persons_and_one_by_the_usual_way_counts(

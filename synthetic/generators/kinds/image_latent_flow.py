@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 SCHEMA = "auscult/image-latent-flow/1"
-STEPS = {"reader": 500, "autoencoder": 700, "flow": 2200}
+STEPS = {"reader": 500, "autoencoder": 700, "flow": 3600}
 LEAST_STEPS = {"reader": 60, "autoencoder": 150, "flow": 60}
 """However little the effort: with fewer, no finding survives the autoencoder."""
-SHARES = {"reader": 0.14, "autoencoder": 0.24, "flow": 0.57}
+HALVED = ("autoencoder", "flow")
+"""Networks whose steps two threads share."""
+SHARES = {"reader": 0.16, "autoencoder": 0.12, "flow": 0.68}
 FOLLOWED = 8
 """Steps in which latents are made, of two evaluations each."""
 GUIDANCES = (1.0, 1.5, 2.0)
@@ -263,6 +265,7 @@ class _Fit:
             seed=int(generator(self.settings.seed, "image", name).integers(2**31)),
             folder=None if folder is None else folder / "image_latent_flow",
             key=key_of(schema=SCHEMA, settings=self.settings.to_dict(), data=self.data, network=name),
+            halves=name in HALVED,
         )  # fmt: skip
 
     def _told(self, name: str) -> Callable[[int, float], None]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthetic.generators.networks.critics import PlanNetwork
-from synthetic.generators.networks.running import Training, first_weights, train
+from synthetic.generators.networks.running import Batch, Training, first_weights, train
 from synthetic.generators.studies import Pixels
 
 LATENTS = 4
@@ -112,14 +112,17 @@ def train_autoencoder(
         made = Autoencoder(size)
     pixels, chances = torch.from_numpy(images), torch.from_numpy(weights)
 
-    def loss_of(noise: torch.Generator) -> Tensor:
-        rows = torch.multinomial(chances, BATCH, replacement=True, generator=noise)
-        pictures = pixels[rows].float()[:, None] / 255
-        middle, spread = made.spread(pictures)
-        drawn = torch.randn(middle.shape, generator=noise)
-        mean, stray = made.paint(middle + (0.5 * spread).exp() * drawn)
+    def batch_of(noise: torch.Generator) -> Batch:
+        pictures = pixels[torch.multinomial(chances, BATCH, replacement=True, generator=noise)].float()[:, None] / 255
+        edge = size.edge // FACTOR
+        drawn = torch.randn((BATCH, LATENTS, edge, edge), generator=noise)
+        return pictures, drawn, torch.randn(pictures.shape, generator=noise)
+
+    def loss_of(network: Autoencoder, pictures: Tensor, drawn: Tensor, grain: Tensor) -> Tensor:
+        middle, spread = network.spread(pictures)
+        mean, stray = network.paint(middle + (0.5 * spread).exp() * drawn)
         far = (pictures - mean).detach()
-        grainy = mean + stray.detach() * torch.randn(mean.shape, generator=noise)
+        grainy = mean + stray.detach() * grain
         return (
             4 * (pictures - mean).abs().mean()
             + FEATURES * _difference(reader, pictures, grainy)
@@ -127,7 +130,7 @@ def train_autoencoder(
             + STRAY * (stray.log() + 0.5 * (far / stray) ** 2).mean()
         )
 
-    train(made, loss_of, training, told)
+    train(made, batch_of, loss_of, training, told)
     with torch.inference_mode():
         parts = [made.spread(part.float()[:, None] / 255)[0] for part in pixels.split(256)]
     found = torch.cat(parts)

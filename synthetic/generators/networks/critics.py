@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthetic.generators.networks.running import Training, first_weights, train
+from synthetic.generators.networks.running import Batch, Training, first_weights, train
 from synthetic.generators.plans import PARTS, Plans
 from synthetic.generators.studies import Pixels
 
@@ -104,15 +104,18 @@ def train_reader(lesson: Lesson, size: ReaderSize, training: Training, told: Any
     learnt = torch.from_numpy(lesson.learnt)
     weights = _balance(state) if lesson.balanced else torch.ones(state.shape)
 
-    def loss_of(noise: torch.Generator) -> Tensor:
+    def batch_of(noise: torch.Generator) -> Batch:
         rows = torch.randint(len(images), (BATCH,), generator=noise)
         pictures = varied(images[rows].float()[:, None] / 255, noise)
         # What is dropped follows from the training's own generator, too.
-        with first_weights(int(torch.randint(2**31, (1,), generator=noise))):
-            logits = made(pictures)
+        return rows, pictures, torch.randint(2**31, (1,), generator=noise)
+
+    def loss_of(network: PlanNetwork, rows: Tensor, pictures: Tensor, dropping: Tensor) -> Tensor:
+        with first_weights(int(dropping)):
+            logits = network(pictures)
         return reading_loss(logits, state[rows], words[rows], learnt, weights[rows])
 
-    return train(made, loss_of, training, told)
+    return train(made, batch_of, loss_of, training, told)
 
 
 def reading_loss(logits: Tensor, state: Tensor, words: Tensor, learnt: Tensor, weights: Tensor) -> Tensor:

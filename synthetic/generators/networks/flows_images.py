@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthetic.generators.networks.running import Training, first_weights, in_batches, train
+from synthetic.generators.networks.running import Batch, Training, first_weights, in_batches, train
 
 BATCH = 128
 TIMES = 16
@@ -143,18 +143,20 @@ def train_flow(rows: FlowRows, size: FlowSize, training: Training, told: Any) ->
         torch.from_numpy(np.ascontiguousarray(item)) for item in (rows.latents, rows.conditions, rows.before, rows.seen)
     )
 
-    def loss_of(noise: torch.Generator) -> Tensor:
+    def batch_of(noise: torch.Generator) -> Batch:
         chosen = torch.randint(len(latents), (BATCH,), generator=noise)
         wanted = latents[chosen]
         start = torch.randn(wanted.shape, generator=noise)
         time = torch.randn(BATCH, generator=noise).sigmoid()
         known = (torch.rand(BATCH, generator=noise) >= DROPPED).float()
         shown = seen[chosen] * (torch.rand(BATCH, generator=noise) >= FORGOTTEN)
-        place = (1 - time)[:, None, None, None] * start + time[:, None, None, None] * wanted
-        found = made(place, time, given[chosen], known, before[chosen], shown)
-        return ((found - (wanted - start)) ** 2).mean()
+        return wanted, start, time, given[chosen], known, before[chosen], shown
 
-    return train(made, loss_of, training, told)
+    def loss_of(flow: ImageFlow, wanted: Tensor, start: Tensor, time: Tensor, *conditions: Tensor) -> Tensor:
+        place = (1 - time)[:, None, None, None] * start + time[:, None, None, None] * wanted
+        return ((flow(place, time, *conditions) - (wanted - start)) ** 2).mean()
+
+    return train(made, batch_of, loss_of, training, told)
 
 
 def follow(flow: ImageFlow, rows: FlowRows, *, steps: int, guidance: float) -> Floats:

@@ -3,12 +3,18 @@
 Adam with decoupled weight decay; the rate rises over the first twentieth of the steps and falls as a cosine to zero.
 What is learnt is the running mean of the weights. State is kept as safetensors in one file that appears whole or not
 at all.
+
+Steps of a network that is large enough are shared out: two threads compute the gradients of a half of the batch each,
+which are added in a fixed order. The halves are there on every machine, so that equal seeds give equal weights whether
+it has one core free or many; the threads wait for each other once a step, not at every operator.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +37,7 @@ STATES = 8
 AT_ONCE = 64
 """Rows that a network computes together when it is used. The last digits depend on it, so it is never another."""
 N = TypeVar("N", bound=Any)
+Batch = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,7 @@ class Training:
         seed: Decides every draw in the steps.
         folder: Where state is kept; None to keep none.
         key: What the state belongs to: state with another key is not gone on from.
+        halves: Whether two threads share each step. Then the loss is a mean over rows, and draws nothing itself.
     """
 
     curve: str
@@ -51,6 +59,7 @@ class Training:
     decay: float = 1e-2
     folder: Path | None = None
     key: str = ""
+    halves: bool = False
 
     @property
     def file(self) -> Path | None:
@@ -66,36 +75,82 @@ def first_weights(seed: int) -> Iterator[None]:
 
 
 def train(
-    network: N, loss_of: Callable[[torch.Generator], Tensor], training: Training, told: Callable[[int, float], None]
+    network: N,
+    batch_of: Callable[[torch.Generator], Batch],
+    loss_of: Callable[..., Tensor],
+    training: Training,
+    told: Callable[[int, float], None],
 ) -> N:
     """Train a network, or go on where a training with the same key stopped.
 
     Args:
-        loss_of: The loss of one batch, which it draws with the generator that it is given and nothing else.
+        batch_of: Tensors of one batch, which it draws with the generator that it is given and nothing else.
+        loss_of: Of a network and the batch's tensors, the loss.
         told: Called with the step and the mean loss since it was last called; may raise to stop. Of a training that was
             finished before it is called once, with the last step.
 
     Returns:
         The network, with the running mean of its weights, not to be trained any more.
     """
+    network.train()
     state = _State(network, training)
     state.read()
-    network.train()
     if state.step == training.steps:
         told(state.step, state.last)
     pause, keep = max(1, training.steps // TOLD), max(1, training.steps // STATES)
-    for step in range(state.step + 1, training.steps + 1):
-        state.forward(step, loss_of(state.noise))
-        if pausing := step % pause == 0 or step == training.steps:
-            state.last, state.total, state.since = state.total / state.since, 0.0, 0
-        if step % keep == 0 or step == training.steps:
-            state.write(step)
-        if pausing:
-            told(step, state.last)
+    with _Steps(network, loss_of, halves=training.halves) as steps:
+        for step in range(state.step + 1, training.steps + 1):
+            state.forward(step, steps.gradients(batch_of(state.noise)))
+            if pausing := step % pause == 0 or step == training.steps:
+                state.last, state.total, state.since = state.total / state.since, 0.0, 0
+            if step % keep == 0 or step == training.steps:
+                state.write(step)
+            if pausing:
+                told(step, state.last)
     network.load_state_dict(state.mean)
     network.requires_grad_(False)
     network.eval()
     return network
+
+
+class _Steps:
+    """Gradients of batches, by one thread or by two. The second has a network of its own over the same weights."""
+
+    def __init__(self, network: Any, loss_of: Callable[..., Tensor], *, halves: bool) -> None:
+        self.loss_of, self.networks = loss_of, [network]
+        self.pool: ThreadPoolExecutor | None = None
+        if halves:
+            self.networks.append(copy.deepcopy(network))
+            for own, other in zip(network.parameters(), self.networks[1].parameters(), strict=True):
+                other.data = own.data
+            self.pool = ThreadPoolExecutor(1, thread_name_prefix="half")
+
+    def __enter__(self) -> _Steps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+
+    def gradients(self, batch: Batch) -> float:
+        """The loss of a batch; its gradients are those of the network afterwards."""
+        if self.pool is None:
+            return self._one(self.networks[0], batch)
+        half = len(batch[0]) // 2
+        waiting = self.pool.submit(self._one, self.networks[1], tuple(column[half:] for column in batch))
+        first = self._one(self.networks[0], tuple(column[:half] for column in batch))
+        second = waiting.result()
+        for own, other in zip(*(network.parameters() for network in self.networks), strict=True):
+            if own.grad is not None:
+                own.grad.add_(other.grad).mul_(0.5)
+        return (first + second) / 2
+
+    def _one(self, network: Any, batch: Batch) -> float:
+        for weights in network.parameters():
+            weights.grad = None
+        loss = self.loss_of(network, *batch)
+        loss.backward()
+        return float(loss.detach())
 
 
 class _State:
@@ -111,12 +166,10 @@ class _State:
             self.names.values(), lr=training.rate, weight_decay=training.decay, betas=(0.9, 0.99), fused=True
         )  # fmt: skip
 
-    def forward(self, step: int, loss: Tensor) -> None:
-        """One step down the loss."""
+    def forward(self, step: int, loss: float) -> None:
+        """One step down the loss, by the gradients that the weights hold."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.training.rate * _share_of_rate(step, self.training.steps)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         nn.utils.clip_grad_norm_(list(self.names.values()), 1.0)
         self.optimiser.step()
         kept = min(KEPT, step / (step + 10))
@@ -126,7 +179,7 @@ class _State:
                     self.mean[name].lerp_(value, 1 - kept)
                 else:
                     self.mean[name].copy_(value)
-        self.total, self.since, self.step = self.total + float(loss.detach()), self.since + 1, step
+        self.total, self.since, self.step = self.total + loss, self.since + 1, step
 
     def write(self, step: int) -> None:
         if (file := self.training.file) is None:
