@@ -68,7 +68,7 @@ def list_all(as_json: bool) -> None:
 )
 @click.option("--effort", type=click.FloatRange(min=0.01, max=4), help="1 is full; .05 is a try of minutes.")
 @click.option("--image-size", type=int, help="Edge of the images in pixels, such as 64.")
-@click.option("--seed", type=click.IntRange(min=0), help="Equal seeds, settings and cohorts give equal generators.")
+@click.option("--seed", type=click.IntRange(min=0), help="Equal seeds give equal generators; else 1.")
 @by_option
 @wait_option
 @json_option
@@ -76,7 +76,7 @@ def train(cohort: str, name: str, file: Path | None, username: str, wait: bool, 
     """Learn from COHORT: its short name, for the newest version, or the beginning of a version's digest."""
     from config.cli import acting_user
 
-    settings = _settings(file) | {key: value for key, value in given.items() if value is not None}
+    settings = {"seed": 1} | _settings(file) | {key: value for key, value in given.items() if value is not None}
     _open()
     from core.errors import NotFoundError
     from models_registry.models import AISystem

@@ -5,7 +5,7 @@ With differential privacy they do not: its noise comes from a secret that is no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
@@ -128,12 +128,39 @@ class GeneratorSettings:
         for name in body:
             if name not in known:
                 raise _wrong(name, body[name], f"one of the settings {', '.join(sorted(known))}")
+        if "seed" not in body:
+            raise AuscultError("The generator's settings lack a seed.", remedy="Give a whole number.", column="seed")
+        for name, (expected, fits) in KINDS.items():
+            if name in body and not fits(body[name]):
+                raise _wrong(name, body[name], expected)
         made = dict(body)
         if isinstance(made.get("privacy"), Mapping):
             made["privacy"] = Privacy.from_dict(made["privacy"])
         if "findings" in made:
             made["findings"] = tuple(made["findings"])
         return cls(**made)
+
+
+def _whole(value: object) -> bool:
+    return type(value) is int
+
+
+def _words(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _named(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(item, str) for item in (*value, *value.values()))
+
+
+KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(("seed", "image_size", "rare_below", "canaries"), ("a whole number", _whole)),
+    "effort": ("a number above 0 and at most 4", lambda value: type(value) in (int, float)),
+    "findings": ("a list of labels", _words),
+    "parts": ("a part for each role, such as tables: copula", _named),
+    "privacy": ("nothing, or epsilon, delta and domain", lambda value: isinstance(value, Mapping | Privacy | None)),
+}
+"""What JSON has to hold for each setting, in words and as a test."""
 
 
 def _wrong(name: str, value: object, expected: str) -> AuscultError:

@@ -44,17 +44,28 @@ def request_generator(
         DeniedError: ``by`` is no ML engineer.
         AuscultError: a setting is unknown or has a value that it cannot have; a part is not installed; differential
             privacy is asked for without a domain, with too large a delta, or of a part that cannot hold it.
-        ConflictError: the label is empty or taken; the system is a backbone; the cohort is in quarantine.
+        ConflictError: the label is empty or taken; the system is a backbone; the cohort is in quarantine, too small, or
+            lacks a finding.
     """
     from synthetic.generators.parts import PARTS
     from synthetic.generators.private.training import check_promise
-    from synthetic.generators.settings import GeneratorSettings
+    from synthetic.generators.settings import LEAST_PATIENTS, GeneratorSettings
 
     check_may_train(by)
     check_usable(cohort)
+    if cohort.n_patients < LEAST_PATIENTS:
+        raise ConflictError(
+            f"{cohort} has {cohort.n_patients} patients; a generator learns from at least {LEAST_PATIENTS}.",
+            remedy="Choose a larger cohort: from so few, what is made would be copies, or nothing like them.",
+        )
     wanted = GeneratorSettings.from_dict(settings)
     for role, name in wanted.parts.items():
         PARTS.get(f"{role}:{name}")
+    labels = cohort.summary.get("labels", {})
+    if unknown := [name for name in wanted.findings if name not in labels]:
+        raise ConflictError(
+            f"{cohort} has no label '{unknown[0]}'.", remedy=f"Its labels: {', '.join(sorted(labels)) or 'none'}."
+        )
     if wanted.privacy is not None:
         check_promise(wanted, cohort.n_patients)
     label = version_label.strip()

@@ -65,6 +65,33 @@ def test_what_failed_ends_with_one_and_says_why(auscult: Auscult, trained: Gener
 
 
 @pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"seed": "one"}, "setting seed is 'one'"), ({"effort": "much"}, "effort is 'much'"),
+        ({"effort": True}, "effort is True"), ({"findings": "effusion"}, "findings is 'effusion'"),
+        ({"findings": ["gout"]}, "has no label 'gout'"), ({"parts": ["copula"]}, "parts is ['copula']"),
+        ({"parts": {"tables": "nobody"}}, "nobody"), ({"privacy": 3}, "privacy is 3"), ({"colour": 1}, "colour is 1"),
+    ],
+)  # fmt: skip
+def test_settings_that_are_none_are_named(
+    auscult: Auscult, cohort: CohortVersion, people: SimpleNamespace, tmp_path: Path, wrong: object, told: str
+) -> None:
+    system, file = make_system(people, "Ward patients"), tmp_path / "settings.json"
+    file.write_text(json.dumps(wrong))
+    ended = auscult("generator", "train", "ward-a", "--as", f"{system.slug}/1", "--settings", file, "--by", "elena")
+    assert ended.code == 3 and told in ended.errors and not GeneratorTraining.objects.exists(), ended.errors
+
+
+def test_a_cohort_of_few_is_refused_before_it_is_sent(
+    auscult: Auscult, cohort: CohortVersion, people: SimpleNamespace
+) -> None:
+    CohortVersion.objects.update(n_patients=199)
+    system = make_system(people, "Ward patients")
+    ended = auscult("generator", "train", "ward-a", "--as", f"{system.slug}/1", "--by", "elena")
+    assert ended.code == 3 and "has 199 patients" in ended.errors and not GeneratorTraining.objects.exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["train", "nobody", "--as", "ward-patients/2", "--by", "elena"], "There is no cohort 'nobody'"),
@@ -72,6 +99,7 @@ def test_what_failed_ends_with_one_and_says_why(auscult: Auscult, trained: Gener
         (["train", "ward-a", "--as", "ward-patients", "--by", "elena"], "names no system and label"),
         (["train", "ward-a", "--as", "ward-patients/2"], "Missing option '--by'"),
         (["train", "ward-a", "--as", "ward-patients/2", "--by", "elena", "--settings", "{file}"], "settings.json"),
+        (["train", "ward-a", "--as", "ward-patients/2", "--by", "elena", "--image-size", "50"], "image_size is 50"),
         (["make", "ward-patients/1.0", "--patients", "5", "--name", "x", "--by", "elena", "--where", "sex"], "no pair"),
         (["make", "ward-patients/1.0", "--patients", "5", "--name", "x", "--by", "elena", "--least", "age=old"],
          "wish's least.age is 'old'"),
