@@ -104,6 +104,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "core.pages.reach.ReachMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -244,6 +245,8 @@ AUSCULT_IMPORT_ROOTS = [
 ] + [AUSCULT_HOME / name for name in ("sources", "uploads", "scratch", "cache")]
 # What a site may tell of the group of an output, besides sex and age band; see docs/governance/oversight.md.
 AUSCULT_GROUP_ATTRIBUTES = [name for name in os.environ.get("AUSCULT_GROUP_ATTRIBUTES", "").split(",") if name]
+# Requests that a token of the programming interface may make in a minute; 0 for any number. See docs/api.md.
+AUSCULT_API_RATE = _whole_number("AUSCULT_API_RATE", 600)
 # What the worker that runs models computes on and with; see docs/operations.md.
 AUSCULT_DEVICE = os.environ.get("AUSCULT_DEVICE", "auto")
 AUSCULT_THREADS = _whole_number("AUSCULT_THREADS", 0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from config.api import patterns
+from config import api_docs
+from config.api import beyond, patterns
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("core.urls")),
@@ -12,7 +13,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("evaluation.urls")),
     path("", include("synthetic.urls")),
     path("", include("governance.urls")),
+    path("api/", api_docs.page),
+    path("api/v1/openapi.json", api_docs.schema, name="openapi"),
     path("api/v1/", include((patterns(), "api"))),
+    beyond(),
 ]
 handler403 = "core.pages.errors.denied"
 handler404 = "core.pages.errors.not_found"

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from django.db.models import Model
+from rules.predicates import Predicate, predicate
+
 from core.errors import DeniedError
-from core.models import Role, User
+from core.models import Role, RoleGrant, User
+from core.reach import EVERYWHERE, counting_roles, grants_of
+from core.scope import system_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +31,20 @@ class Permission:
 
 
 def roles_of(user: User) -> frozenset[str]:
-    """The roles a person holds, read once per user object."""
-    if not hasattr(user, "_auscult_roles"):
-        granted = frozenset(user.role_grants.values_list("role", flat=True)) if user.pk else frozenset()
-        user._auscult_roles = granted  # type: ignore[attr-defined]
-    roles: frozenset[str] = user._auscult_roles  # type: ignore[attr-defined]
-    return roles
+    """The roles of a person that count here and now: roles that are limited to systems count where these are acted on
+    (see :mod:`core.reach`)."""
+    return counting_roles(user)
+
+
+@predicate  # type: ignore[untyped-decorator]
+def has_open_account(user: User) -> bool:
+    return user.is_active
+
+
+@cache
+def holds(*allowed: str) -> Any:
+    """Predicate: the person holds one of the roles, everywhere or on what is acted on."""
+    return Predicate(lambda user: bool(roles_of(user) & set(allowed)), name=" or ".join(allowed))
 
 
 def check_role(user: User, *allowed: Role, to: str) -> None:
@@ -39,19 +53,29 @@ def check_role(user: User, *allowed: Role, to: str) -> None:
     Args:
         to: The act in words, completing "may ...": ``request an audit``.
     """
-    if not user.is_active:
+    if not has_open_account(user):
         raise DeniedError("This account is closed.", remedy="Ask an administrator to open it again.")
-    if not roles_of(user) & set(allowed):
+    if not (has_open_account & holds(*allowed)).test(user):
         names = " or ".join(_in_sentence(Role(role).label) for role in allowed)
+        if {role for role, _ in grants_of(user)} & set(allowed):
+            raise DeniedError(
+                f"Your role is limited to single systems. To {to} asks for the role {names} on what it is about.",
+                remedy="Begin on the page of one of your systems.",
+            )
         raise DeniedError(
             f"Only people with the role {names} may {to}.", remedy="Ask one of them, or an administrator."
         )
 
 
-def people_with(*roles: Role) -> list[User]:
-    """Everyone who holds one of the roles: open accounts, one for each person, in the order of their names."""
-    rows = User.objects.filter(role_grants__role__in=roles, is_active=True, merged_into=None)
-    return list(rows.distinct().order_by("username"))
+def people_with(*roles: Role, on: Model | None = None) -> list[User]:
+    """Everyone who holds one of the roles: open accounts, one for each person, by their names.
+
+    Args:
+        on: An object; then also those whose role is limited to its system.
+    """
+    keys = {EVERYWHERE, (system_of(on) if on is not None else None) or EVERYWHERE}
+    held = RoleGrant.objects.filter(role__in=roles, system_key__in=keys).values("user")
+    return list(User.objects.filter(pk__in=held, is_active=True, merged_into=None).order_by("username"))
 
 
 def same_person(one: User | None, other: User | None) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
+from core.api.rates import check_rate
 from core.models import ApiToken, User
-from core.pages.readers import check_may_read
+from core.pages.readers import check_may_read_some
 from core.tokens import check_scope, token_of
 
 
@@ -18,14 +21,21 @@ class Bearer(HttpBearer):
         self.scope = scope
 
     def authenticate(self, request: HttpRequest, token: str) -> User | None:
-        """The person that the program acts for.
+        """The person that the program acts for, looked up once for each request.
 
         Raises:
             DeniedError: the token was made for something else, or the person may not read here any more.
+            TooManyError: the token has been used too often in this minute.
         """
+        asking: Any = request
+        kept: User | None = getattr(asking, "auth", None)
+        if isinstance(kept, User):
+            return kept
         found = token_of(token)
         if found is None:
             return None
+        check_rate(found)
         check_scope(found, self.scope)
-        check_may_read(found.user)
+        check_may_read_some(found.user)
+        asking.token, asking.auth = found, found.user
         return found.user

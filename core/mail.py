@@ -23,6 +23,7 @@ from core import letters, tasks
 from core.access import check_role
 from core.errors import AuscultError, ConflictError, TransientError
 from core.models import Notification, OutgoingMail, Posted, Role, User
+from core.reach import service
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +202,7 @@ def check_may_see_to_mail(by: User) -> None:
     check_role(by, Role.ADMINISTRATOR, to="see to mails that could not be sent")
 
 
-@transaction.atomic
+@service
 def send_failed_again(*, by: User) -> int:
     """Try every mail that could not be sent once more from the beginning. Returns how many.
 
@@ -218,7 +219,7 @@ def send_failed_again(*, by: User) -> int:
     return own + OutgoingMail.objects.filter(mail=Mail.FAILED).update(**again)
 
 
-@transaction.atomic
+@service
 def leave_failed(*, by: User) -> int:
     """Give every mail up that could not be sent. People still find in the app what they were told. Returns how many.
 

@@ -50,16 +50,21 @@ class User(AbstractUser):
 
 
 class RoleGrant(models.Model):
-    """A role that a person holds."""
+    """A role that a person holds, everywhere or on one AI system.
+
+    ``system_key`` is no foreign key: systems belong to a higher floor, and none is ever deleted.
+    """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="role_grants")
     role = models.CharField(max_length=32, choices=Role.choices)
+    system_key = models.PositiveBigIntegerField(default=0, help_text="Key of the one AI system; 0: everywhere")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "role"], name="role_granted_once")]
+        constraints = [models.UniqueConstraint(fields=["user", "role", "system_key"], name="role_granted_once")]
 
     def __str__(self) -> str:
-        return f"{self.user}: {self.get_role_display()}"
+        limited = f", on system {self.system_key}" if self.system_key else ""
+        return f"{self.user}: {self.get_role_display()}{limited}"
 
 
 class LedgerEntry(models.Model):
@@ -272,6 +277,11 @@ class ApiToken(models.Model):
         GATE = "gate", "Ask whether a version meets a policy"
         INCIDENTS = "incidents", "Report incidents"
         MONITORS = "monitors", "Deliver studies to monitors, read their state and hand them over"
+        READ = "read", "Read what its person may read"
+        REGISTER = "register", "Register systems, versions and cohorts"
+        AUDIT = "audit", "Request, cancel and resume audits"
+        SYNTHETIC = "synthetic", "Order generators and synthetic patients"
+        REPORT = "report", "Ask for reports and bundles, and download them"
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="api_tokens")
     name = models.CharField(max_length=120)
@@ -287,3 +297,28 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.user}"
+
+
+class ApiRequest(models.Model):
+    """A request that a program sent with a key of its own, and how it was answered, for a day.
+
+    ``key`` and ``digest`` are keyed digests: a sender's key may be the number of an examination. ``status`` is None
+    while the request is being answered; ``claim`` is whose turn that is. See ``core.api.idempotency``.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=64)
+    method = models.CharField(max_length=8)
+    path = models.CharField(max_length=300)
+    digest = models.CharField(max_length=64)
+    claim = models.CharField(max_length=32)
+    status = models.PositiveSmallIntegerField(null=True, blank=True)
+    headers = models.JSONField(default=dict)
+    body = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="api_request_once")]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} of {self.user}"

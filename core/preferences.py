@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from django.conf import settings
-from django.db import transaction
 
 from core import ledger
 from core.access import check_role
@@ -14,6 +13,7 @@ from core.digests import sha256_bytes
 from core.errors import ConflictError
 from core.letters import MailRefusedError, check_address
 from core.models import NotificationPreference, Role, Topic, User
+from core.reach import service
 
 AS_IT_COMES = ""
 """What waits for the person at once, the rest in the digest: no row."""
@@ -44,7 +44,7 @@ def wants_no_digest(chosen: Mapping[str, str]) -> bool:
     return all(mail == NotificationPreference.Mail.NEVER for mail in chosen.values())
 
 
-@transaction.atomic
+@service
 def set_preferences(*, by: User, chosen: Mapping[str, str], digest_hour: int, time_zone: str) -> None:
     """Keep what a person chose. A habit of theirs and no act of governance: the ledger does not tell of it.
 
@@ -77,7 +77,7 @@ def set_preferences(*, by: User, chosen: Mapping[str, str], digest_hour: int, ti
     User.objects.filter(pk=by.pk).update(digest_hour=digest_hour, time_zone=time_zone)
 
 
-@transaction.atomic
+@service
 def set_address(*, person: User, address: str, by: User) -> None:
     """Set where a person's mails go. Administrators may, for anybody.
 

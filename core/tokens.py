@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Collection
 from datetime import timedelta
 
-from django.db import transaction
 from django.utils import timezone
 
 from core import ledger
 from core.digests import sha256_bytes
 from core.errors import ConflictError, DeniedError, NotFoundError
 from core.models import ApiToken, User
+from core.reach import service
 
 PREFIX = "auscult_"
 MOST_DAYS = 365
@@ -20,7 +20,7 @@ USED_EVERY = timedelta(minutes=1)
 """The moment of the last use is kept to the minute, so that not every request writes."""
 
 
-@transaction.atomic
+@service
 def issue_token(*, user: User, name: str, scopes: Collection[str], days: int, by: User | None) -> tuple[ApiToken, str]:
     """Make a token that acts for a person.
 
@@ -66,7 +66,7 @@ def issue_token(*, user: User, name: str, scopes: Collection[str], days: int, by
     return token, secret
 
 
-@transaction.atomic
+@service
 def revoke_token(*, token: ApiToken, by: User | None) -> ApiToken:
     """End a token at once.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.access import check_role, people_with, roles_of, same_person
+from core.access import check_role, people_with, same_person
 from core.errors import DeniedError
 from core.models import Role, User
 from evaluation.models import AuditRun, Protocol
@@ -53,12 +53,13 @@ def check_may_steer_run(user: User, run: AuditRun) -> None:
 
 def check_may_read_patients(user: User) -> None:
     """Open what belongs to single patients: a role of its own, given by an administrator. Every opening is recorded."""
-    if not user.is_active:
-        raise DeniedError("This account is closed.", remedy="Ask an administrator to open it again.")
-    if Role.PATIENT_READER not in roles_of(user):
+    try:
+        check_role(user, Role.PATIENT_READER, to="open single studies: their texts, images and values")
+    except DeniedError as denial:
+        if not user.is_active:
+            raise
         givers = ", ".join(str(person) for person in people_with(Role.ADMINISTRATOR)) or "nobody has that role yet"
         raise DeniedError(
-            "Only people with the role reader of patient-level content may open single studies: their texts, images "
-            "and values.",
+            denial.message,
             remedy=f"An administrator may grant it to you ({givers}). What you then open is entered in the ledger.",
-        )
+        ) from denial

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Case, Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 from django.utils import timezone
 
 from core.errors import AuscultError, NotFoundError
 from evaluation.engine.registry import known_metrics
-from evaluation.models import AuditRun, Measurement, Outcome, Protocol, RunStatus, Shard, ShardStatus, Verdict
-from models_registry.models import CohortVersion, ModelVersion
+from evaluation.models import AuditRun, Measurement, Monitor, Outcome, Protocol, RunStatus, Shard, ShardStatus, Verdict
+from models_registry.models import AISystem, CohortVersion, ModelVersion
 from models_registry.services.versions import model_store
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.JUDGING)
@@ -23,6 +23,7 @@ PEOPLE = (
     "protocol__approved_by",
     "requested_by",
 )
+WORST_FIRST = (Outcome.FAIL, Outcome.INSUFFICIENT, Outcome.PASS)
 SHARDS_SHOWN = 100
 SHARDS_READ = 4 * SHARDS_SHOWN
 
@@ -37,12 +38,19 @@ def requested_runs() -> QuerySet[AuditRun]:
     return list_runs().filter(window=None)
 
 
+def judging_runs() -> QuerySet[AuditRun]:
+    """Runs whose verdicts judge: not those that a monitor's reference was made by, which nothing is compared with."""
+    return AuditRun.objects.filter(~Exists(Monitor.objects.filter(reference_run=OuterRef("pk"))))
+
+
 def runs_of_version(version: ModelVersion) -> QuerySet[AuditRun]:
     return requested_runs().filter(version=version)
 
 
 def get_run(pk: int) -> AuditRun:
-    found = AuditRun.objects.select_related(*PEOPLE, "protocol__locked_by").filter(pk=pk).first()
+    others = AuditRun.objects.filter(spec_digest=OuterRef("spec_digest")).exclude(pk=OuterRef("pk"))
+    rows = AuditRun.objects.select_related(*PEOPLE, "protocol__locked_by").annotate(tried_again=Exists(others))
+    found = rows.filter(pk=pk).first()
     if found is None:
         raise NotFoundError("There is no such audit.", remedy="Begin at the list of audits.")
     return found
@@ -112,8 +120,7 @@ def progress_of(run: AuditRun) -> RunProgress:
     counts = _counted(rows) if len(rows) <= SHARDS_READ else _count(run)
     urgency: dict[str, int] = {ShardStatus.RUNNING: 1, ShardStatus.FAILED: 0}
     shards = sorted(rows[:SHARDS_READ], key=lambda row: urgency.get(row.status, 2))
-    end = run.finished_at or timezone.now()
-    elapsed = (end - run.started_at).total_seconds() if run.started_at else None
+    elapsed = seconds_of(run)
     done = min(counts["studies"], run.n_studies)
     rate = counts["computed"] / elapsed if elapsed and elapsed > 1 and counts["computed"] else None
     return RunProgress(
@@ -127,6 +134,12 @@ def progress_of(run: AuditRun) -> RunProgress:
         elapsed_seconds=elapsed,
         shards=tuple(shards[:SHARDS_SHOWN]),
     )
+
+
+def seconds_of(run: AuditRun) -> float | None:
+    """How long a run took, or has taken so far; None before its start."""
+    end = run.finished_at or timezone.now()
+    return (end - run.started_at).total_seconds() if run.started_at else None
 
 
 def _count(run: AuditRun) -> dict[str, int]:
@@ -171,8 +184,13 @@ class VerdictSummary:
 
 def verdicts_of(run: AuditRun) -> VerdictSummary:
     """Failed, then insufficient, then passed; among those as the protocol has them."""
+    return summary_of(run.verdicts.all())
+
+
+def summary_of(verdicts: Iterable[Verdict]) -> VerdictSummary:
+    """Some verdicts of one run in the order in which a committee reads them."""
     order = {Outcome.FAIL: 0, Outcome.INSUFFICIENT: 1, Outcome.PASS: 2}
-    rows = sorted(run.verdicts.all(), key=lambda row: (order[Outcome(row.outcome)], row.position))
+    rows = sorted(verdicts, key=lambda row: (order[Outcome(row.outcome)], row.position))
     primary = [row for row in rows if row.primary]
     return VerdictSummary(
         lead=min(primary, key=_slack_of_passed) if primary else None,
@@ -197,6 +215,24 @@ def _slack_of_passed(verdict: Verdict) -> tuple[int, float]:
     return order, info.slack(detail["direction"], detail["margin"], low, high)
 
 
+def leading_verdicts(systems: Iterable[AISystem]) -> dict[int, Verdict]:
+    """The verdict that leads the newest audit of each system that is done, by the system's key. One query.
+
+    Of the primary verdicts the first that failed, else the first without enough evidence, else the first that passed.
+    """
+    done = judging_runs().filter(version__system=OuterRef("pk"), status=RunStatus.DONE, window=None)
+    worst = Case(*(When(outcome=outcome, then=Value(place)) for place, outcome in enumerate(WORST_FIRST)))
+    newest = Subquery(done.order_by("-finished_at", "-pk").values("pk")[:1])
+    verdicts = Verdict.objects.filter(run=OuterRef("newest"), primary=True).annotate(rank=worst)
+    lead = Subquery(verdicts.order_by("rank", "position").values("pk")[:1])
+    asked = AISystem.objects.filter(pk__in=[system.pk for system in systems])
+    keys = asked.annotate(newest=newest).annotate(lead=lead).values("lead")
+    rows = Verdict.objects.filter(pk__in=keys).select_related("run__version")
+    deferred = ("manifest", "config", "card", "sizes")
+    rows = rows.defer(*(f"run__version__{name}" for name in deferred))
+    return {row.run.version.system_id: row for row in rows}
+
+
 def get_verdict(run: AuditRun, position: int) -> Verdict:
     found = run.verdicts.filter(position=position).first()
     if found is None:
@@ -211,41 +247,32 @@ def measurements_behind(run: AuditRun, verdict: Verdict) -> list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasurementFilter:
-    """Which measurements to show. An empty field does not narrow."""
-
-    metric: str = ""
-    label: str = ""
-    attribute: str = ""
-
-    def apply(self, rows: QuerySet[Measurement]) -> QuerySet[Measurement]:
-        wanted = {"metric": self.metric, "label": self.label, "attribute": self.attribute}
-        return rows.filter(**{name: value for name, value in wanted.items() if value})
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One combination of which a run has measurements, of any number of groups."""
+    """One combination of which a run has measurements, ``n`` of them, of any number of groups; without a value are
+    ``undefined``."""
 
     suite: str
     metric: str
     label: str
     attribute: str
+    n: int = 0
+    undefined: int = 0
 
 
 def measured_of(run: AuditRun) -> list[Measured]:
     """What a run has measurements of, in one query, in the order in which the engine gave them."""
     names = ("suite", "metric", "label", "attribute")
-    rows = run.measurements.order_by().values(*names).annotate(first=Min("position")).order_by("first")
-    return [Measured(**{name: row[name] for name in names}) for row in rows]
+    counts = {"rows": Count("pk"), "undefined": Count("pk", filter=Q(value=None)), "first": Min("position")}
+    rows = run.measurements.order_by().values(*names).annotate(**counts).order_by("first")
+    return [Measured(**{name: row[name] for name in names}, n=row["rows"], undefined=row["undefined"]) for row in rows]
 
 
 def measurement_choices(found: Iterable[Measured]) -> dict[str, list[str]]:
-    """The metrics, labels and attributes among what was measured, each sorted."""
+    """The suites, metrics, labels and attributes among what was measured, each sorted."""
     rows = list(found)
     return {
         name: sorted({str(getattr(row, name)) for row in rows if getattr(row, name)})
-        for name in ("metric", "label", "attribute")
+        for name in ("suite", "metric", "label", "attribute")
     }
 
 

@@ -7,7 +7,9 @@ from django.urls import path
 from evaluation.pages import (
     alerts,
     closer,
+    compare,
     explorer,
+    measurements,
     monitors,
     monitors_charts,
     monitors_new,
@@ -17,11 +19,13 @@ from evaluation.pages import (
     protocols,
     results,
     runs,
+    system_columns,
+    version_rooms,
     webhooks,
     workers,
 )
 
-__all__ = ["monitors_panels", "panels", "urlpatterns"]
+__all__ = ["monitors_panels", "panels", "system_columns", "urlpatterns", "version_rooms"]
 
 urlpatterns = [
     path("audits/", runs.run_list, name="audits"),
@@ -30,7 +34,8 @@ urlpatterns = [
     path("audits/<int:pk>/progress/", runs.run_progress, name="audit-progress"),
     path("audits/<int:pk>/cancel/", runs.run_cancel, name="audit-cancel"),
     path("audits/<int:pk>/resume/", runs.run_resume, name="audit-resume"),
-    path("audits/<int:pk>/measurements.csv", results.measurements_csv, name="audit-csv"),
+    path("audits/<int:pk>/measurements.csv", measurements.measurements_csv, name="audit-csv"),
+    path("audits/<int:pk>/measurements.parquet", measurements.measurements_parquet, name="audit-parquet"),
     path("audits/<int:pk>/evidence.json", results.evidence_json, name="audit-evidence"),
     path("audits/<int:pk>/charts/<int:position>.svg", results.chart, name="audit-chart"),
     path("audits/<int:pk>/charts/<int:position>/", results.chart_table, name="audit-chart-table"),
@@ -40,6 +45,8 @@ urlpatterns = [
     path("audits/<int:pk>/explorer/", explorer.studies, name="studies"),
     path("audits/<int:pk>/explorer/<int:shard>/<int:row>/", explorer.study, name="study"),
     path("audits/<int:pk>/explorer/<int:shard>/<int:row>/image.png", explorer.image, name="study-image"),
+    path("compare/", compare.compare, name="compare"),
+    path("compare/differences.svg", compare.compare_chart, name="compare-chart"),
     path("workers/", workers.worker_list, name="workers"),
     path("audits/protocols/", protocols.protocol_list, name="protocols"),
     path("audits/protocols/new/", protocols.protocol_new, name="protocol-new"),

@@ -19,3 +19,14 @@ def check_may_change_roles(user: User, *, person: User) -> None:
     if same_person(user, person):
         raise DeniedError("You cannot change roles of your own.", remedy="Ask another administrator.")
     check_role(user, Role.ADMINISTRATOR, to="give roles and take them away")
+
+
+def check_may_administer(user: User) -> None:
+    check_role(user, Role.ADMINISTRATOR, to="administer people, roles and tokens")
+
+
+def check_may_close_account(user: User, *, person: User) -> None:
+    """An administrator, and never their own: an installation is not left without anybody who can open it again."""
+    if same_person(user, person):
+        raise DeniedError("You cannot close an account of your own.", remedy="Ask another administrator.")
+    check_role(user, Role.ADMINISTRATOR, to="close and open accounts")

@@ -81,7 +81,7 @@ def _lapse(pk: int, review_pk: int) -> bool:
         suspend_version(version=review.version, reason=reason, by=None)
     resolve(f"condition:{pk}")
     notify(
-        to=[person_of(condition.owner), *people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD)],
+        to=[person_of(condition.owner), *people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, on=condition)],
         topic=Topic.CONDITIONS,
         urgency=Urgency.URGENT,
         title=f"{review.version} may not be used: a condition ran out",

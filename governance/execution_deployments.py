@@ -42,7 +42,7 @@ def _escalate(pk: int) -> bool:
     if row.status != Deployment.Status.SUSPENDED or row.acknowledged_at is not None or told.exists():
         return False
     notify(
-        to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.DPO, Role.AUDITOR),
+        to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.DPO, Role.AUDITOR, on=row),
         topic=Topic.DEPLOYMENTS,
         urgency=Urgency.URGENT,
         title=f"{row.site} has not confirmed for a day that {row.version} is stopped",
@@ -74,7 +74,7 @@ def tell_of_marks() -> int:
             continue
         with transaction.atomic():
             number = notify(
-                to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.AUDITOR),
+                to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.AUDITOR, on=row),
                 topic=Topic.OVERSIGHT,
                 urgency=Urgency.ACTION,
                 title=f"{mark.title}: {row.version} at {row.site}",

@@ -195,7 +195,7 @@ def _tell(run: AuditRun, told: Told) -> None:
     href = risk_href(told.all[0]) if len(told.all) == 1 else f"{reverse('risks')}?system={system.slug}"
     owners = [risk.owner for risk in told.all if risk.owner is not None]
     notify(
-        to=[*people_with(Role.COMMITTEE_CHAIR, Role.AUDITOR), run.version.submitted_by, *owners],
+        to=[*people_with(Role.COMMITTEE_CHAIR, Role.AUDITOR, on=run), run.version.submitted_by, *owners],
         topic=Topic.RISKS,
         title=f"Audit {run.pk} of {run.version}: risks {counts}",
         text="\n".join(f"{risk.number}. {risk.title}" for risk in told.all),

@@ -99,7 +99,7 @@ def end_standing_acceptance(risk: Risk, *, why: str, by: User | None, closes: bo
 
 
 def _tell_ended(risk: Risk, acceptance: RiskAcceptance, why: str) -> None:
-    concerned = [acceptance.accepted_by, *people_with(Role.COMMITTEE_CHAIR)]
+    concerned = [acceptance.accepted_by, *people_with(Role.COMMITTEE_CHAIR, on=risk)]
     notify(
         to=[*concerned, risk.owner] if risk.owner else concerned,
         topic=Topic.RISKS,
@@ -149,7 +149,7 @@ def _warned_before(due: list[RiskAcceptance]) -> set[str]:
 @transaction.atomic
 def _warn(acceptance: RiskAcceptance, days: int) -> int:
     risk = acceptance.risk
-    people = [acceptance.accepted_by, *people_with(Role.COMMITTEE_CHAIR)]
+    people = [acceptance.accepted_by, *people_with(Role.COMMITTEE_CHAIR, on=acceptance)]
     day = timezone.localtime(acceptance.expires_at)
     told = notify(
         to=[*people, risk.owner] if risk.owner else people,

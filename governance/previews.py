@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone, translation
 
 from core.models import User
+from core.reach import limited
 from evaluation.models import AuditRun
 from governance.dossier import gather_dossier
 from governance.reports.base import REPORTS, ReportContext
@@ -14,6 +15,7 @@ from models_registry.models import ModelVersion
 from models_registry.services.versions import model_store
 
 
+@limited
 def preview_report(*, kind: str, version: ModelVersion, run: AuditRun | None, language: str, by: User) -> str:
     """The report as one page of HTML.
 

@@ -18,6 +18,7 @@ from governance.pages import (
     lifecycle,
     oversight,
     panels,
+    people,
     policies,
     policy_views,
     portal,
@@ -30,6 +31,8 @@ from governance.pages import (
     risk_panels,
     risks,
     statements,
+    system_columns,
+    version_ledger,
 )
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "policy_views",
     "regulation_panels",
     "risk_panels",
+    "system_columns",
     "urlpatterns",
 ]
 
@@ -51,6 +55,7 @@ STATEMENT = f"{REQUIREMENT}/statements/<int:statement>"
 urlpatterns = [
     path("systems/<slug:slug>/questions/", questionnaire.questionnaire, name="questionnaire"),
     path("systems/<slug:slug>/questions/<slug:chapter>/", questionnaire.chapter, name="chapter"),
+    path("systems/<slug:slug>/versions/<int:pk>/~ledger/", version_ledger.version_ledger, name="version-room-ledger"),
     path("systems/<slug:slug>/versions/<int:pk>/requirements/", requirements.matrix, name="requirements"),
     path("systems/<slug:slug>/versions/<int:pk>/requirement-counts/", requirements.summary, name="requirement-counts"),
     path(f"{REQUIREMENT}/", requirements.requirement, name="requirement"),
@@ -116,6 +121,10 @@ urlpatterns = [
     path("governance/incidents/<int:pk>/draft/", incident_acts.incident_draft, name="incident-draft"),
     path(f"{CLOCK}/reported/", incident_acts.clock_reported, name="incident-reported"),
     path(f"{CLOCK}/explained/", incident_acts.clock_explained, name="incident-explained"),
+    path("administration/people/", people.people_list, name="people"),
+    path("administration/people/<int:pk>/", people.person_detail, name="person"),
+    path("administration/tokens/", people.token_list, name="tokens"),
+    path("administration/tokens/<int:pk>/revoke/", people.token_revoke, name="token-revoke"),
     path("portal/", portal.overview, name="portal"),
     path("portal/standing/", portal.standing, name="portal-standing"),
     path("portal/grants/<int:pk>/versions/<int:version_pk>/", portal.version, name="portal-version"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from models_registry.models import AISystem, ModelVersion, Origin, Relation, SystemKind, VersionStatus
 from models_registry.services.voiding import heads_on
@@ -65,18 +65,19 @@ def former_version(version: ModelVersion) -> ModelVersion | None:
 
 
 def newer_backbones(version: ModelVersion) -> list[ModelVersion]:
-    """For each backbone that a version is built on: its latest version, where that has other weights."""
+    """For each backbone that a version is built on: its latest version, where that has other weights. One query."""
     built_on = Origin.objects.filter(version=version, relation=Relation.BACKBONE, source_version__isnull=False)
-    found = []
-    for edge in built_on.select_related("source_version__system"):
-        source = edge.source_version
-        assert source is not None  # of the filter
-        later = source.system.versions.filter(pk__gt=source.pk).exclude(
-            Q(backbone_digest=source.backbone_digest) | Q(status__in=[VersionStatus.RETIRED, VersionStatus.REJECTED])
-        )
-        latest = later.select_related("system").order_by("-pk").first()
-        found += [latest] if latest else []
-    return found
+    latest = later_backbones().order_by("-pk").values("pk")[:1]
+    keys = built_on.annotate(latest=Subquery(latest)).values("latest")
+    return list(ModelVersion.objects.filter(pk__in=keys).select_related("system").order_by("pk"))
+
+
+def later_backbones() -> QuerySet[ModelVersion]:
+    """Within a query on :class:`Origin`: versions of its backbone with other weights, registered after it."""
+    later = ModelVersion.objects.filter(
+        system=OuterRef("source_version__system"), pk__gt=OuterRef("source_version")
+    ).exclude(Q(status__in=[VersionStatus.RETIRED, VersionStatus.REJECTED]))
+    return later.exclude(backbone_digest=OuterRef("source_version__backbone_digest"))
 
 
 def approvals_at_stake(system: AISystem, *, weights: str) -> list[ModelVersion]:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from core.errors import NotFoundError
 from core.models import User
+from models_registry.lineage_selectors import later_backbones
 from models_registry.models import (
     AISystem,
     Cohort,
     CohortImport,
     CohortVersion,
+    Deployment,
     JobStatus,
     ModelVersion,
+    Origin,
+    Relation,
     SystemKind,
     TrainingJob,
     VersionIntake,
     VersionStatus,
 )
+
+USABLE = (VersionStatus.APPROVED, VersionStatus.CONDITIONAL, VersionStatus.DEPLOYED)
 
 OPEN_INTAKES = tuple(
     state
@@ -36,14 +44,26 @@ OPEN_IMPORTS = (
 
 
 def list_systems() -> QuerySet[AISystem]:
-    """Every system with ``n_versions``, ``n_approved``, and its latest version's label and status."""
-    latest = ModelVersion.objects.filter(system=OuterRef("pk")).order_by("-submitted_at", "-pk")
+    """Every system with ``n_versions`` and ``n_approved``, and the key, label and status of its latest version and of
+    the latest that may be used."""
+    versions = ModelVersion.objects.filter(system=OuterRef("pk")).order_by("-submitted_at", "-pk")
+    usable = versions.filter(status__in=USABLE)
+    named = {"pk": "pk", "label": "label", "status": "status"}
     return AISystem.objects.annotate(
         n_versions=Count("versions"),
         n_approved=Count("versions", filter=Q(versions__status=VersionStatus.APPROVED)),
-        latest_label=Subquery(latest.values("label")[:1]),
-        latest_status=Subquery(latest.values("status")[:1]),
+        **{f"latest_{name}": Subquery(versions.values(key)[:1]) for name, key in named.items()},
+        **{f"usable_{name}": Subquery(usable.values(key)[:1]) for name, key in named.items()},
     )
+
+
+def deployments_in_use(systems: Iterable[int]) -> dict[int, list[Deployment]]:
+    """What runs of each system, by its key; suspended ones are among it, ended ones are not. One query."""
+    rows = Deployment.objects.filter(version__system__in=list(systems)).exclude(status=Deployment.Status.ENDED)
+    found: dict[int, list[Deployment]] = {}
+    for row in rows.select_related("version").only("site", "unit", "status", "version__system", "version__label"):
+        found.setdefault(row.version.system_id, []).append(row)
+    return found
 
 
 def get_system(slug: str) -> AISystem:
@@ -65,10 +85,16 @@ def get_system(slug: str) -> AISystem:
 
 def get_version(slug: str, pk: int) -> ModelVersion:
     rows = ModelVersion.objects.select_related("system", "submitted_by", "void_cause__system")
-    found = rows.filter(system__slug=slug, pk=pk).first()
+    found = rows.filter(system__slug=slug, pk=pk).annotate(has_newer_backbone=Exists(_outdated())).first()
     if found is None:
         raise NotFoundError("There is no such version of this system.", remedy="Begin at the list of systems.")
     return found
+
+
+def _outdated() -> QuerySet[Origin]:
+    """Within a query on versions: that one is built on a backbone of which there is a later version."""
+    built_on = Origin.objects.filter(version=OuterRef("pk"), relation=Relation.BACKBONE)
+    return built_on.filter(Exists(later_backbones()))
 
 
 def list_backbones() -> QuerySet[ModelVersion]:

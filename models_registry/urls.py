@@ -8,6 +8,7 @@ from __future__ import annotations
 from django.urls import path
 
 from models_registry.pages import cohorts, imports, intakes, lineage, queue, systems, uploads, versions
+from models_registry.pages.rooms import LEDGER, OVERVIEW, ROOMS
 
 __all__ = ["queue", "urlpatterns"]
 
@@ -24,7 +25,17 @@ urlpatterns = [
     path("systems/<slug:slug>/intakes/<int:pk>/recheck/", intakes.intake_recheck, name="intake-recheck"),
     path("systems/<slug:slug>/intakes/<int:pk>/confirm/", intakes.intake_confirm, name="intake-confirm"),
     path("systems/<slug:slug>/intakes/<int:pk>/discard/", intakes.intake_discard, name="intake-discard"),
-    path("systems/<slug:slug>/versions/<int:pk>/", versions.version_detail, name="version"),
+    path("systems/<slug:slug>/versions/<int:pk>/", versions.version_room, name="version"),
+    *(
+        path(
+            f"systems/<slug:slug>/versions/<int:pk>/~{room.key}/",
+            versions.version_room,
+            {"room": room},
+            name=f"version-room-{room.key}",
+        )
+        for room in ROOMS
+        if room not in (OVERVIEW, LEDGER)  # the ledger's room is made on the floor that knows reviews and reports
+    ),
     path("systems/<slug:slug>/versions/<int:pk>/lineage/", lineage.lineage, name="lineage"),
     path("systems/<slug:slug>/versions/<int:pk>/ml-bom.cdx.json", versions.version_bom, name="version-bom"),
     path("cohorts/", cohorts.cohort_list, name="cohorts"),

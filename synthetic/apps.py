@@ -7,6 +7,7 @@ class SyntheticConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        import synthetic.reach  # noqa: F401 - says what belongs to which system
         from evaluation.execution.computed import announce
         from synthetic.auditing import LinkedComputer
 

@@ -7,29 +7,23 @@ what comes next, so nothing is ordered twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from core import ledger
-from core.errors import AuscultError, ConflictError
-from evaluation.engine.records import ShardTable
-from evaluation.execution import predictions as codec
-from evaluation.execution.shards import cache_key, rules_of
-from evaluation.execution.tables import share_table
-from evaluation.models import AuditRun, CachedPredictions, RunStatus
+from core.errors import AuscultError
+from evaluation.execution.kept import table_of
+from evaluation.execution.shards import rules_of
+from evaluation.models import AuditRun, RunStatus
 from models_registry import leases
-from models_registry.cohorts import open_cohort
 from models_registry.models import JobStatus
-from models_registry.services.versions import model_store
 from synthetic import selectors_repairs as selectors
 from synthetic.models import Repair, RepairStatus
 from synthetic.repairing.comparing import Target, compare
 from synthetic.services.repairs import move_repair, train_again
 
-PRECISIONS = ("float32", "bfloat16")
 S = RepairStatus
 
 
@@ -134,25 +128,3 @@ def _compare(repair: Repair, run: AuditRun) -> None:
 
 def _verdicts(run: AuditRun) -> list[dict[str, Any]]:
     return list(run.verdicts.order_by("position").values_list("detail", flat=True))
-
-
-def table_of(run: AuditRun) -> ShardTable:
-    """What a finished audit judged, study by study, from the predictions that it kept.
-
-    Raises:
-        ConflictError: a share's predictions are not in the store any more.
-    """
-    rules, reader = rules_of(run), open_cohort(model_store().folder_path(run.cohort.digest))
-    without_reports = replace(rules, reports=None) if rules.reports else rules
-    parts = []
-    for part in reader.shards:
-        keys = [cache_key(run, part.digest, precision=precision) for precision in PRECISIONS]
-        kept = CachedPredictions.objects.filter(key__in=keys).first()
-        if kept is None or not model_store().has(kept.digest):
-            raise ConflictError(
-                f"The predictions of audit {run.pk} are not kept any more, so the versions cannot be compared.",
-                remedy="Request that audit again: it makes them anew; then resume this repair.",
-            )
-        found = codec.from_bytes(model_store().get_bytes(kept.digest))
-        parts.append(share_table(without_reports, reader, part, found))
-    return ShardTable.joined_decisions(parts)

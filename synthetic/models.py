@@ -5,13 +5,14 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from core.scope import OfSystem
 from evaluation.models import AuditRun
 from models_registry.models import AISystem, CohortVersion, JobStatus, ModelVersion, TrainingJob
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Generation(models.Model):
+class Generation(OfSystem):
     """One order to make patients. The result is a cohort version like any other, labelled simulated.
 
     ``settings`` decides the content entirely, seed included: equal settings give an equal cohort digest. With a
@@ -46,7 +47,7 @@ class Generation(models.Model):
         return f"{self.generator}: {self.cohort_name}"
 
 
-class GeneratorTraining(models.Model):
+class GeneratorTraining(OfSystem):
     """Training of a generator of linked patients on a registered cohort, by a worker.
 
     ``settings`` together with the cohort's digest decide the generator, and so its digest. ``curves`` holds, for each
@@ -90,7 +91,7 @@ class RepairStatus(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
-class Repair(models.Model):
+class Repair(OfSystem):
     """An attempt to repair a failed finding of fairness: patients are made for a group, the model is trained again with
     them, audited by the same protocol on the same cohort, and both versions are compared.
 

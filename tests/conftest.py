@@ -12,7 +12,13 @@ import pytest
 from tests.migrated import fill
 
 ONE_INSTALLATION = "tests/stack/"
-ONE_HOUSE = ("tests/pages/test_browser", "tests/adapters/test_contract.py")
+ONE_HOUSE = (
+    "tests/pages/test_browser", "tests/pages/test_axe.py", "tests/adapters/test_contract.py",
+    "tests/adapters/test_fusion.py", "tests/synthetic/test_image_part.py", "tests/synthetic/test_losses.py",
+    "tests/synthetic/test_report_part.py", "tests/synthetic/test_series_flow.py",
+    "tests/synthetic/test_private_generator.py", "tests/core/test_ledger_postgres.py",
+    "tests/config/test_reference.py", "tests/reports/test_annex_iv.py", "tests/reports/test_outlined.py",
+)  # fmt: skip
 """Files whose tests share something that takes long to make: a house behind a web server, trained models."""
 
 

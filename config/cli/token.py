@@ -13,7 +13,11 @@ def token() -> None:
 @token.command()
 @click.option("--user", "username", required=True, help="Who it acts for.")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, help="oversight, gate, incidents or monitors; several times."
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    help="What it may be used for, such as read or audit; several times. See docs/api.md.",
 )
 @click.option("--days", type=int, default=90, show_default=True, help="How long it holds, 365 at most.")
 @click.option("--name", required=True, help="What it is for, such as 'PACS at North Hospital'.")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from config.cli.files import BadInputCommand
+
+if TYPE_CHECKING:
+    from models_registry.models import AISystem
 
 
 @click.group()
@@ -15,9 +20,10 @@ def user() -> None:
 @user.command()
 @click.argument("name")
 @click.option("--role", "roles", multiple=True, required=True, help="Role to grant; may be given several times.")
+@click.option("--system", "slug", help="Short name of the one AI system that the roles are limited to.")
 @click.option("--full-name", default="", help="First and last name, shown on pages and in reports.")
 @click.password_option(help="Asked for when it is not given.")
-def add(name: str, roles: tuple[str, ...], full_name: str, password: str) -> None:
+def add(name: str, roles: tuple[str, ...], slug: str | None, full_name: str, password: str) -> None:
     """Add a person with one or more roles."""
     from config.cli import open_installation
     from core.errors import ConflictError, NotFoundError
@@ -29,12 +35,19 @@ def add(name: str, roles: tuple[str, ...], full_name: str, password: str) -> Non
 
     from core import ledger
     from core.models import Role, RoleGrant, User
+    from core.reach import EVERYWHERE
+    from governance.services.roles import OF_THE_HOUSE
 
     unknown = set(roles) - set(Role.values)
     if unknown:
         raise NotFoundError(
             f"There is no role called {', '.join(sorted(unknown))}.",
             remedy=f"Use some of: {', '.join(Role.values)}.",
+        )
+    system = _system(slug)
+    if system is not None and set(roles) & set(OF_THE_HOUSE):
+        raise ConflictError(
+            f"These roles cannot be limited: {', '.join(OF_THE_HOUSE)}.", remedy="Give them for the whole house."
         )
     if User.objects.filter(username=name).exists():
         raise ConflictError(f"There is already a user called '{name}'.", remedy="Choose another user name.")
@@ -59,37 +72,46 @@ def add(name: str, roles: tuple[str, ...], full_name: str, password: str) -> Non
     with transaction.atomic():
         person.save()
         for role in sorted(set(roles)):
-            RoleGrant.objects.create(user=person, role=role)
-            ledger.record(
-                actor="system",
-                act="role.granted",
-                subject=("User", person.pk),
-                payload={"user": name, "role": role},
-            )
-    click.echo(f"Added {name}: {', '.join(sorted(set(roles)))}.")
+            RoleGrant.objects.create(user=person, role=role, system_key=system.pk if system else EVERYWHERE)
+            payload = {"user": name, "role": role} | ({"system": system.slug} if system else {})
+            ledger.record(actor="system", act="role.granted", subject=("User", person.pk), payload=payload)
+    click.echo(f"Added {name}: {', '.join(sorted(set(roles)))}{f' on {slug}' if slug else ''}.")
+
+
+def _system(slug: str | None) -> AISystem | None:
+    """The system with this short name; None without one."""
+    from core.errors import NotFoundError
+    from models_registry.models import AISystem
+
+    found = AISystem.objects.filter(slug=slug).first() if slug else None
+    if slug and found is None:
+        raise NotFoundError(f"There is no system '{slug}'.", remedy="Its page has the short name in its address.")
+    return found
 
 
 @user.command(cls=BadInputCommand)
 @click.argument("name")
 @click.option("--role", required=True, help="Role to give, such as patient_reader.")
+@click.option("--system", help="Short name of the one AI system that the role is limited to; without, everywhere.")
 @click.option("--by", "username", required=True, help="The administrator who gives it; asked for their password.")
-def grant(name: str, role: str, username: str) -> None:
+def grant(name: str, role: str, system: str | None, username: str) -> None:
     """Give the person NAME a further role. The password is taken from AUSCULT_PASSWORD where that is set."""
-    _change(name, role, username, act="grant_role")
-    click.echo(f"{name} has the role {role}.")
+    _change(name, role, system, username, act="grant_role")
+    click.echo(f"{name} has the role {role}{f' on {system}' if system else ''}.")
 
 
 @user.command(cls=BadInputCommand)
 @click.argument("name")
 @click.option("--role", required=True, help="Role to take away.")
+@click.option("--system", help="Short name of the AI system, where the role is limited to one.")
 @click.option("--by", "username", required=True, help="The administrator who takes it; asked for their password.")
-def withdraw(name: str, role: str, username: str) -> None:
+def withdraw(name: str, role: str, system: str | None, username: str) -> None:
     """Take a role from the person NAME. The password is taken from AUSCULT_PASSWORD where that is set."""
-    _change(name, role, username, act="withdraw_role")
-    click.echo(f"{name} has the role {role} no more.")
+    _change(name, role, system, username, act="withdraw_role")
+    click.echo(f"{name} has the role {role}{f' on {system}' if system else ''} no more.")
 
 
-def _change(name: str, role: str, username: str, *, act: str) -> None:
+def _change(name: str, role: str, slug: str | None, username: str, *, act: str) -> None:
     from config.cli import acting_user, open_installation
     from core.errors import NotFoundError
 
@@ -100,8 +122,9 @@ def _change(name: str, role: str, username: str, *, act: str) -> None:
 
     if role not in Role.values:
         raise NotFoundError(f"There is no role called {role}.", remedy=f"Use one of: {', '.join(Role.values)}.")
+    system = _system(slug)
     by, person = acting_user(username), acting_user(name)
-    getattr(roles, act)(person=person, role=Role(role), by=by, signed=sign_in_terminal(by))
+    getattr(roles, act)(person=person, role=Role(role), system=system, by=by, signed=sign_in_terminal(by))
 
 
 @user.command(cls=BadInputCommand)

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from core.access import roles_of
 from core.inbox import Unread, unread_of
+from core.models import Role
 from core.pages.navigation import entries_for, roles_in_words
 from core.pages.readers import may_read
 from core.pages.session import theme_of
@@ -22,6 +24,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if user is not None and user.is_authenticated:
         context["navigation"] = entries_for(user, path=request.path)
         context["roles_in_words"] = roles_in_words(user)
+        context["administers"] = Role.ADMINISTRATOR in roles_of(user)
         if may_read(user):
             # A function, so that fragments of pages, which have no bell, ask nothing.
             context["unread"] = lambda: unread_for(request)

@@ -7,25 +7,37 @@ from django.shortcuts import redirect, render
 
 from core.access import roles_of
 from core.inbox import unread_urgent
-from core.models import Role
+from core.models import Role, User
 from core.pages import unread_for
-from core.pages.panels import panels_for, queue_for
+from core.pages.panels import QueueItem, in_order, panels_for, queue_for
 from core.pages.readers import HouseRequest
+from core.reach import acting_on, reach_of, works_here
+from core.scope import in_sight
 
 MOST_URGENT = 3
 
 
 def home(request: HouseRequest) -> HttpResponse:
     """The queue by role. A regulator is taken to their grants; an account without a role is told whom to ask."""
-    roles = roles_of(request.user) - {Role.PATIENT_READER}
-    if roles == {Role.REGULATOR}:
-        return redirect("portal")
-    if not roles:
-        return render(request, "core/no_role.html")
+    if not works_here(request.user):
+        regulates = Role.REGULATOR in roles_of(request.user)
+        return redirect("portal") if regulates else render(request, "core/no_role.html")
     context = {
         "urgent": unread_urgent(request.user)[:MOST_URGENT],
         "more_urgent": max(0, unread_for(request).urgent - MOST_URGENT),
-        "queue": queue_for(request.user),
+        "queue": _queue(request.user),
         "panels": panels_for("home", request.user, None),
     }
     return render(request, "core/home.html", context)
+
+
+def _queue(user: User) -> list[QueueItem]:
+    """What waits for a person; where their roles are limited to systems, with the roles that count on each."""
+    reach = reach_of(user)
+    if reach is None:
+        return queue_for(user)
+    found: dict[str, QueueItem] = {}
+    for key in sorted(reach):
+        with in_sight({key}), acting_on({key}):
+            found |= {item.href + item.title: item for item in queue_for(user)}
+    return in_order(found.values())

@@ -9,6 +9,7 @@ from django.urls import reverse
 from core.access import roles_of
 from core.models import Role, User
 from core.pages.readers import may_read
+from core.reach import EVERYWHERE, grants_of, reach_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +32,18 @@ ENTRIES = (
     ("Governance", "reviews", "governance", "g"),
     ("Reports", "reports", "report", "r"),
 )
-ALSO_UNDER = {"audits": ("/workers/",), "cohorts": ("/synthetic/",)}
+ALSO_UNDER = {"audits": ("/workers/", "/compare/"), "cohorts": ("/synthetic/",)}
 """Pages of a room that do not lie below its address."""
+OF_THE_HOUSE = ("cohorts",)
+"""Rooms that hold nothing of a single system."""
 FOR_REGULATORS = (("Your access", "portal", "report", "y"),)
 
 
 def entries_for(user: User, *, path: str) -> list[Entry]:
     """What this person may open, in reading order."""
     rooms: tuple[tuple[str, str, str, str], ...] = ENTRIES if may_read(user) else ()
+    if reach_of(user) is not None:
+        rooms = tuple(room for room in rooms if room[1] not in OF_THE_HOUSE)
     if Role.REGULATOR in roles_of(user):
         rooms += FOR_REGULATORS
     entries = []
@@ -51,5 +56,7 @@ def entries_for(user: User, *, path: str) -> list[Entry]:
 
 def roles_in_words(user: User) -> str:
     """``Auditor, clinician lead``; or that there is none."""
-    labels = [str(role.label) for role in Role if role in roles_of(user)]
+    labels = [str(role.label) for role in Role if (role, EVERYWHERE) in grants_of(user)]
+    limited = {role for role, key in grants_of(user) if key != EVERYWHERE}
+    labels += [f"{role.label} on single systems" for role in Role if role in limited]
     return ", ".join(labels).capitalize().replace("Ml ", "ML ") if labels else "No role yet"

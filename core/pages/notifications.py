@@ -21,7 +21,7 @@ from core.models import Notification, NotificationPreference, Topic, User
 from core.notifications import mark_read
 from core.pages.forms import HouseForm, attempt, bind, perform
 from core.pages.panels import QueueItem, queue_source
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 
 PAGE_SIZE, MOST_FAILED = 30, 100
 CHOICES = [
@@ -31,7 +31,7 @@ CHOICES = [
 
 
 @require_safe
-@reads
+@reads_within
 def notifications(request: HouseRequest) -> HttpResponse:
     topic, urgency = request.GET.get("topic", ""), request.GET.get("urgency", "")
     rows = inbox.inbox(request.user, topic=topic, urgency=urgency)
@@ -47,7 +47,7 @@ def notifications(request: HouseRequest) -> HttpResponse:
 
 
 @require_GET
-@reads
+@reads_within
 def notification(request: HouseRequest, pk: int) -> HttpResponse:
     """Go to what a notification is about. It is read then: this is where the links in mails lead, too."""
     row = Notification.objects.filter(pk=pk, recipient=request.user).first()
@@ -58,7 +58,7 @@ def notification(request: HouseRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-@reads
+@reads_within
 def read(request: HouseRequest) -> HttpResponseRedirect:
     """Mark one of a person's notifications as read, or all of them, and stay where they are in the list."""
     named = [int(pk) for pk in request.POST.getlist("notification") if pk.isascii() and pk.isdecimal() and len(pk) < 19]
@@ -112,7 +112,7 @@ class PreferencesForm(HouseForm):
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@reads
+@reads_within
 def notification_preferences(request: HouseRequest) -> HttpResponse:
     user = request.user
     kept = {f"topic_{topic}": chosen for topic, chosen in preferences.chosen_by(user).items()}

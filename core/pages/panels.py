@@ -79,6 +79,10 @@ def panels_for(place: str, user: User, subject: Any) -> list[Panel]:
 
 
 def queue_for(user: User) -> list[QueueItem]:
-    """Everything that waits for a person: first what has a day, the soonest first; then the longest wait first."""
-    items = [item for source in _sources for item in source(user)]
+    """Everything that waits for a person, in order."""
+    return in_order(item for source in _sources for item in source(user))
+
+
+def in_order(items: Iterable[QueueItem]) -> list[QueueItem]:
+    """First what has a day, the soonest first; then the longest wait first."""
     return sorted(items, key=lambda item: (item.due is None, item.due or item.since))

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.db.models import Count
-from django.http import HttpRequest, JsonResponse
-from ninja import Query, Router, Schema
+from django.http import HttpResponse
+from ninja import Query, Schema
 from pydantic import ConfigDict, Field
 
-from core.bearer import Bearer
-from core.errors import AuscultError, NotFoundError
-from core.models import ApiToken, User
+from core.api.fields import Pk, Word
+from core.api.paging import Page, Paging, page_of
+from core.api.problems import problem_with
+from core.api.requests import Streamed, TokenRequest
+from core.api.routing import HouseRouter, Scope
+from core.errors import AuscultError
+from core.models import User
+from evaluation.api.rows import monitor_of, monitors_seen
 from evaluation.engine import Protocol as Rules
 from evaluation.models import Alert, Delivery, Monitor, MonitorWindow
 from evaluation.services.deliveries import deliver_studies
 from evaluation.services.monitors import hand_over_monitor
 
-router = Router(auth=Bearer(ApiToken.Scope.MONITORS))
+router = HouseRouter("Monitors")
 MOST_BYTES = 64 << 20
-PIECE = 1 << 20
 FORMS = {
     "text/csv": ".csv",
     "application/x-ndjson": ".ndjson",
@@ -99,20 +101,60 @@ class HandOverIn(Schema):
     reason: Annotated[str, Field(max_length=2000)]
 
 
-@router.get("/monitors/{pk}", response=MonitorOut, url_name="monitor-state")
-def get_monitor(request: Any, pk: int) -> dict[str, Any]:
+class MonitorFilter(Schema):
+    """Which monitors."""
+
+    status: Monitor.Status | None = None
+    system: Word = ""
+
+
+class MonitorRowOut(Schema):
+    """A monitor in a list."""
+
+    id: int
+    name: str
+    status: str
+    version: str
+    site: str
+    cycle: int
+    owner: str
+    next_at: str | None
+
+
+def _most() -> int:
+    return int(getattr(settings, "AUSCULT_DELIVERY_BYTES", MOST_BYTES))
+
+
+@router.operation("GET", "/monitors", scope=Scope.MONITORS, gives=Page[MonitorRowOut], name="monitors")
+def list_monitors(request: TokenRequest, paging: Query[Paging], wanted: Query[MonitorFilter]) -> Any:
+    """Monitors, newest first."""
+    rows = monitors_seen(request)
+    if wanted.status:
+        rows = rows.filter(status=wanted.status)
+    if wanted.system:
+        rows = rows.filter(deployment__version__system__slug=wanted.system)
+    return page_of(request, rows, paging, tell=_row)
+
+
+@router.operation(
+    "GET", "/monitors/{pk}", scope=Scope.MONITORS, gives=MonitorOut, name="monitor-state", refuses=("not-found",)
+)
+def get_monitor(request: TokenRequest, pk: Pk) -> dict[str, Any]:
     """The state of a monitor and its last window that is closed; counts only, no patients."""
-    return _state(_monitor(pk))
+    return _state(monitor_of(request, pk))
 
 
-@router.post("/monitors/{pk}/hand-over", response=MonitorOut, url_name="monitor-hand-over")
-def post_hand_over(request: Any, pk: int, body: HandOverIn) -> dict[str, Any]:
+@router.operation(
+    "POST", "/monitors/{pk}/hand-over", scope=Scope.MONITORS, gives=MonitorOut, name="monitor-hand-over",
+    refuses=("not-found", "conflict"), example={"owner": "lea", "reason": "Elena is away until May."},
+)  # fmt: skip
+def post_hand_over(request: TokenRequest, pk: Pk, body: HandOverIn) -> dict[str, Any]:
     """Give a monitor to another owner, or name another person whom its alerts escalate to."""
     people: dict[str, Any] = {"owner": _person(body.owner, "owner") if body.owner else None}
     if "escalate_to" in body.model_fields_set:
         people["escalate_to"] = _person(body.escalate_to, "escalate_to") if body.escalate_to else None
-    hand_over_monitor(monitor=_monitor(pk), by=request.auth, reason=body.reason, **people)
-    return _state(_monitor(pk))
+    hand_over_monitor(monitor=monitor_of(request, pk), by=request.auth, reason=body.reason, **people)
+    return _state(monitor_of(request, pk))
 
 
 def _person(username: str, field: str) -> User:
@@ -129,10 +171,7 @@ def _person(username: str, field: str) -> User:
     return found
 
 
-def _state(monitor: Monitor) -> dict[str, Any]:
-    window = monitor.windows.exclude(status=MonitorWindow.Status.DUE).order_by("-index").first()
-    open_alerts = Alert.objects.filter(monitor=monitor).exclude(status=Alert.Status.CLOSED)
-    counted = open_alerts.order_by().values("severity").annotate(n=Count("pk"))
+def _row(monitor: Monitor) -> dict[str, Any]:
     return {
         "id": monitor.pk,
         "name": monitor.name,
@@ -141,64 +180,36 @@ def _state(monitor: Monitor) -> dict[str, Any]:
         "site": monitor.deployment.site,
         "cycle": monitor.cycle,
         "owner": monitor.owner.username,
-        "escalate_to": monitor.escalate_to.username if monitor.escalate_to else None,
         "next_at": monitor.next_at.isoformat() if monitor.next_at else None,
+    }
+
+
+def _state(monitor: Monitor) -> dict[str, Any]:
+    window = monitor.windows.exclude(status=MonitorWindow.Status.DUE).order_by("-index").first()
+    open_alerts = Alert.objects.filter(monitor=monitor).exclude(status=Alert.Status.CLOSED)
+    counted = open_alerts.order_by().values("severity").annotate(n=Count("pk"))
+    return _row(monitor) | {
+        "escalate_to": monitor.escalate_to.username if monitor.escalate_to else None,
         "window": _window(window, monitor) if window else None,
         "alerts": {row["severity"]: row["n"] for row in counted},
     }
 
 
-@router.post("/monitors/{pk}/deliveries", response=DeliveryOut, url_name="deliveries")
+@router.operation(
+    "POST", "/monitors/{pk}/deliveries", scope=Scope.MONITORS, gives=DeliveryOut, name="deliveries",
+    refuses=("not-found", "conflict"), stream=Streamed(forms=FORMS, most=_most, refused=AuscultError), whole=False,
+)  # fmt: skip
 def post_delivery(
-    request: HttpRequest, pk: int, batch: Annotated[str, Query(), Field(pattern=r"^[A-Za-z0-9._-]{0,80}$")] = ""
+    request: TokenRequest, pk: Pk, batch: Annotated[str, Query(), Field(pattern=r"^[A-Za-z0-9._-]{0,80}$")] = ""
 ) -> Any:
     """Deliver studies as CSV, NDJSON or Parquet in the body. All of them are taken, or none."""
-    from evaluation.monitoring.deliveries import scratch
-
-    monitor = _monitor(pk)
-    with scratch() as folder:
-        path = _received(request, folder)
-        name = f"batch {batch}" if batch else "sent by a program"
-        found = deliver_studies(monitor=monitor, path=path, name=name, by=request.auth)  # type: ignore[attr-defined]
+    monitor = monitor_of(request, pk)
+    name = f"batch {batch}" if batch else "sent by a program"
+    found = deliver_studies(monitor=monitor, path=request.received.path, name=name, by=request.auth)
     body = _delivery(found.delivery, monitor, new=found.new)
     if found.delivery.status == Delivery.Status.REFUSED:
         return _refused(body)
     return body
-
-
-def _received(request: HttpRequest, folder: Path) -> Path:
-    """The body as a file.
-
-    Raises:
-        AuscultError: another form than those that are taken, or nothing at all.
-        RequestDataTooBig: as it says.
-    """
-    suffix = FORMS.get((request.content_type or "").lower())
-    if suffix is None:
-        raise AuscultError(
-            "The body is in no form that is taken here.", remedy=f"Set Content-Type to one of: {', '.join(FORMS)}."
-        )
-    most = getattr(settings, "AUSCULT_DELIVERY_BYTES", MOST_BYTES)
-    target, size = folder / f"body{suffix}", 0
-    with target.open("wb") as stream:
-        while piece := request.read(PIECE):
-            size += len(piece)
-            if size > most:
-                raise RequestDataTooBig
-            stream.write(piece)
-    if not size:
-        raise AuscultError("The body is empty.", remedy="Send one row for each study.")
-    return target
-
-
-def _monitor(pk: int) -> Monitor:
-    rows = Monitor.objects.select_related(
-        "deployment__version__system", "reference_cohort__cohort", "owner", "escalate_to"
-    )
-    monitor = rows.filter(pk=pk).first()
-    if monitor is None:
-        raise NotFoundError("There is no such monitor.", remedy="Its number is in the address of its page.")
-    return monitor
 
 
 def _window(window: MonitorWindow, monitor: Monitor) -> dict[str, Any]:
@@ -234,17 +245,12 @@ def _delivery(row: Delivery, monitor: Monitor, *, new: bool) -> dict[str, Any]:
     }
 
 
-def _refused(body: dict[str, Any]) -> JsonResponse:
+def _refused(body: dict[str, Any]) -> HttpResponse:
     """A delivery that was not taken, as a problem with every finding."""
     found = [item for item in body["findings"] if item["severity"] != Alert.Severity.INFO] or body["findings"]
-    problem = {
-        "type": "about:blank",
-        "title": "Not as asked for",
-        "status": 422,
-        "detail": found[0]["message"] if found else "The studies cannot be read.",
-        "remedy": found[0]["remedy"] if found else "",
-        "delivery": body,
-    }
-    response = JsonResponse(problem, status=422, content_type="application/problem+json")
-    response["Cache-Control"] = "no-store"
-    return response
+    return problem_with(
+        "not-as-asked",
+        found[0]["message"] if found else "The studies cannot be read.",
+        remedy=found[0]["remedy"] if found else "",
+        delivery=body,
+    )

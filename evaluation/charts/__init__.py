@@ -5,6 +5,7 @@ gives all but the picture; ``*_chart`` gives the picture too.
 """
 
 from evaluation.charts.calibration import calibration_chart, plan_calibration
+from evaluation.charts.differences import differences_chart, plan_differences
 from evaluation.charts.drawing import PALETTES, Chart, ChartPlan, NothingToDrawError, Palette, Theme, to_svg
 from evaluation.charts.forest import BESIDE, forest_chart, plan_forest
 from evaluation.charts.heatmap import heatmap_chart, plan_heatmap
@@ -27,10 +28,12 @@ __all__ = [
     "TrackPoint",
     "WindowState",
     "calibration_chart",
+    "differences_chart",
     "e_value",
     "forest_chart",
     "heatmap_chart",
     "plan_calibration",
+    "plan_differences",
     "plan_forest",
     "plan_heatmap",
     "plan_timeline",

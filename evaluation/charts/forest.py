@@ -137,7 +137,7 @@ def plan_forest(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> Char
         text_alternative=" ".join([_in_words(title, lines, verdict), *(f"{row[1]}: {row[2]}." for row in beside)]),
         table_headers=("Measure", "Group", f"Value ({level}interval)", number_of, "Patients", "Remark"),
         table_rows=(*(_table_row(line) for line in lines), *beside),
-        specify=partial(_specification, title, panels),
+        specify=partial(specification, title, panels),
     )
 
 
@@ -285,7 +285,8 @@ def _table_row(line: Line) -> tuple[str, ...]:
     return (line.panel, line.name, shown, counted(line.n), counted(line.patients), remark)
 
 
-def _specification(title: str, panels: Sequence[Panel], palette: Palette) -> Spec:
+def specification(title: str, panels: Sequence[Panel], palette: Palette) -> Spec:
+    """A picture of some panels below each other, with one width of names."""
     longest = max((len(line.name) for panel in panels for line in panel.lines), default=0)
     names = min(LONGEST, max(NAMES, round(6.7 * longest)))
     return page_of(title, [_panel_part(panel, names, palette) for panel in panels], palette)

@@ -8,12 +8,13 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from core.scope import OfSystem
 from evaluation.models.monitors import Monitor, MonitorWindow
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Alert(models.Model):
+class Alert(OfSystem):
     """Something a person must look at. The same matter raised again counts up and makes no second alert.
 
     ``key`` names the matter within the monitor, such as ``drift:2`` (the alarm of cycle 2) or ``missed:2026-11-02``.
@@ -97,7 +98,7 @@ class Alert(models.Model):
         return self.title
 
 
-class AlertEvent(models.Model):
+class AlertEvent(OfSystem):
     """What happened to an alert, for its history. The ledger holds the acts; this is what a page shows."""
 
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="events")
@@ -113,7 +114,7 @@ class AlertEvent(models.Model):
         return f"{self.act} of alert {self.alert_id}"
 
 
-class Webhook(models.Model):
+class Webhook(OfSystem):
     """An address of another system that is told of alerts. Its secret is kept encrypted and signs each body."""
 
     name = models.CharField(max_length=120, unique=True)
@@ -141,7 +142,7 @@ class Webhook(models.Model):
         return f"{parts.scheme}://{parts.netloc}"
 
 
-class WebhookDelivery(models.Model):
+class WebhookDelivery(OfSystem):
     """One message to one webhook: due, sent, or dead after its last attempt."""
 
     class Status(models.TextChoices):

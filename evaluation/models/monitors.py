@@ -6,13 +6,14 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from core.scope import OfSystem
 from evaluation.models.runs import AuditRun, Protocol
 from models_registry.models import CohortVersion, Deployment
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Monitor(models.Model):
+class Monitor(OfSystem):
     """That a deployment is watched: by which protocol, against which reference, on which data, how often.
 
     A window of time is ``[opens_at, closes_at)`` in the zone of the monitor; a window by count is the next
@@ -100,7 +101,7 @@ class Monitor(models.Model):
         return f"{self.name} of {self.deployment}"
 
 
-class MonitorWindow(models.Model):
+class MonitorWindow(OfSystem):
     """One window of a monitor: made once, judged once, in the order of ``index``, which counts from 1.
 
     ``findings`` is what was odd about the data: ``{"kind", "severity", "message", "column", "row", "count"}``.
@@ -165,7 +166,7 @@ class MonitorWindow(models.Model):
         return f"Window {self.index} of {self.monitor}"
 
 
-class StreamPoint(models.Model):
+class StreamPoint(OfSystem):
     """One stream of one window, for one group: what the timeline draws and what one drills into."""
 
     window = models.ForeignKey(MonitorWindow, on_delete=models.CASCADE, related_name="points")
@@ -193,7 +194,7 @@ class StreamPoint(models.Model):
         return f"{self.stream} {self.group} in {self.window_id}"
 
 
-class Delivery(models.Model):
+class Delivery(OfSystem):
     """Data that arrived for a monitor: a file of its drop folder, a query, an export, a request.
 
     ``content_digest`` names the normalised rows in the store; they are patient-level and never leave it. Once no

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from core.scope import OfSystem
 from models_registry.models import CohortVersion, ModelVersion
 
 PERSON = settings.AUTH_USER_MODEL
@@ -60,7 +61,7 @@ class Outcome(models.TextChoices):
     INSUFFICIENT = "insufficient", "Insufficient evidence"
 
 
-class AuditRun(models.Model):
+class AuditRun(OfSystem):
     """One attempt to judge one version on one cohort by one protocol.
 
     The people are copied from the version and the protocol, so that the database itself refuses a run whose
@@ -133,7 +134,7 @@ class ShardStatus(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
-class Shard(models.Model):
+class Shard(OfSystem):
     """One share of a run's patients. Claimed by a lease: whoever holds the token may write.
 
     ``telemetry`` is what its worker measured while it worked (see ``evaluation.execution.telemetry``): device, memory,
@@ -217,7 +218,7 @@ class CachedPredictions(models.Model):
         return self.key[:16]
 
 
-class Measurement(models.Model):
+class Measurement(OfSystem):
     """One number with what is needed to trust it. The columns mirror ``evaluation.engine.records.Measurement``."""
 
     run = models.ForeignKey(AuditRun, on_delete=models.CASCADE, related_name="measurements")
@@ -243,7 +244,7 @@ class Measurement(models.Model):
         return f"{self.metric} {self.label} {self.group}"
 
 
-class Verdict(models.Model):
+class Verdict(OfSystem):
     """The judgement of one criterion. The columns mirror ``evaluation.engine.records.Verdict``."""
 
     run = models.ForeignKey(AuditRun, on_delete=models.CASCADE, related_name="verdicts")

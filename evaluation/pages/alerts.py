@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from core.access import can, people_with
 from core.models import INSIDERS, User
 from core.pages.forms import HouseForm
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation import selectors_alerts
 from evaluation import selectors_monitors as selectors
 from evaluation.access_alerts import check_may_handle_alert, check_may_settle_alert
@@ -140,7 +140,7 @@ def _filter_of(request: HouseRequest) -> selectors_alerts.AlertFilter:
 
 
 @require_safe
-@reads
+@reads_within
 def alert_list(request: HouseRequest) -> HttpResponse:
     """What needs somebody, the gravest on top; the table asks for itself again every minute."""
     chosen = _filter_of(request)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,7 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from core.access import can
 from core.models import User
 from core.pages.forms import HouseForm, perform
-from core.pages.readers import HouseRequest, reads
+from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
+from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation import selectors_alerts
 from evaluation import selectors_monitors as selectors
 from evaluation.access_monitors import check_may_make_monitor, check_may_steer_monitor
@@ -41,14 +41,39 @@ FORM_ACTS: dict[str, Callable[..., Any]] = {
 """What the forms of its page do."""
 
 
+MONITORS = ListPlan(
+    columns=(
+        Column(title="Deployment", key="deployment", order=("deployment__version__system__name", "deployment__site")),
+        Column(title="Standing"),
+        Column(title="Last window"),
+        Column(title="Evidence", numeric=True),
+        Column(title="Open alerts", numeric=True),
+        Column(title="Looks next", key="next", order=("next_at",)),
+        Column(title="Owner", key="owner", order=("owner__last_name", "owner__username")),
+    ),
+    search=("name", "deployment__site", "deployment__version__system__name", "deployment__version__label"),
+    searched="Name, site, system or version",
+    choices=(
+        Choice(
+            name="status", title="State", every="In any state", field="status",
+            options=tuple((str(state.value), str(state.label)) for state in Monitor.Status),
+        ),
+    ),
+    size=PAGE_SIZE,
+)  # fmt: skip
+
+
 @require_safe
-@reads
+@reads_within
 def monitor_list(request: HouseRequest) -> HttpResponse:
     """Who is watched, how each stands, when it looks next. The table asks for itself again every minute."""
-    page = Paginator(selectors.list_monitors(), PAGE_SIZE).get_page(request.GET.get("page"))
-    rows = selectors.rows_of(page)
+    listing: Listing[Monitor] = read_list(request.GET, selectors.list_monitors(), MONITORS)
+    rows = selectors.rows_of(listing.page)
+    if listing.sort:  # as it was asked for; else alarms first
+        places = {monitor.pk: place for place, monitor in enumerate(listing.page)}
+        rows = sorted(rows, key=lambda row: places[row.monitor.pk])
     context = {
-        "page": page,
+        "listing": listing,
         "rows": [(row, span_words(row.last, row.monitor.zone) if row.last else "") for row in rows],
         "alarming": sum(_alarms(row) for row in rows),
         "blind": sum(row.standing.state in BLIND and not _alarms(row) for row in rows),

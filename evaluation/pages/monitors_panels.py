@@ -28,7 +28,7 @@ def watched_at_home(user: User, subject: None) -> Panel | None:
     return Panel(template="evaluation/_home_monitors.html", context=context)
 
 
-@panel("version", rank=35)
+@panel("version:drift", rank=60)
 def monitors_of_version(user: User, version: ModelVersion) -> Panel | None:
     """The monitors of a version that runs somewhere, or why nobody watches it."""
     runs = version.deployments.exclude(status=Deployment.Status.ENDED).exists()

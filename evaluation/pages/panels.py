@@ -10,23 +10,38 @@ from core.access import can
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from evaluation.access import check_may_approve_protocol, check_may_audit
+from evaluation.models import RunStatus
 from evaluation.selectors import list_runs, protocols_awaiting, requested_runs, runs_failed, runs_of_version
 from evaluation.services.runs import AUDITABLE
-from models_registry.models import CohortVersion, ModelVersion
+from models_registry.models import AISystem, CohortVersion, ModelVersion, VersionStatus
 from models_registry.selectors import void_versions
 
 RUNS_SHOWN = 20
 LATEST_SHOWN = 5
+UNAUDITED = (VersionStatus.DRAFT, VersionStatus.SUBMITTED)
 
 
-@panel("version", rank=40)
+@panel("version:audits", rank=40)
 def audits_of_version(user: User, version: ModelVersion) -> Panel:
     runs = list(runs_of_version(version)[:RUNS_SHOWN])
+    done = next((run for run in runs if run.status == RunStatus.DONE), None)
     return Panel(
         template="evaluation/_version_runs.html",
-        context={"version": version, "runs": runs},
+        context={"version": version, "runs": runs, "done": done},
         links=(("version-runs", "Audits"),),
     )
+
+
+@panel("system", rank=10)
+def compare_versions(user: User, system: AISystem) -> Panel | None:
+    """The newest two versions that were put to an audit, to be held against each other. The versions are read already.
+
+    Whether their audits can be compared, the page of the comparison says.
+    """
+    versions = [version for version in system.versions.all() if version.status not in UNAUDITED][:2]
+    if len(versions) < 2:
+        return None
+    return Panel(template="evaluation/_system_compare.html", context={"after": versions[0], "before": versions[1]})
 
 
 @panel("version-actions")

@@ -13,8 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.access import can
 from core.pages.forms import HouseForm, attempt, bind, perform
-from core.pages.readers import HouseRequest, reads
+from core.pages.lists import Choice, Column, ListPlan, read_list
+from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation.access import check_may_approve_protocol, check_may_lock_protocol
+from evaluation.models import Protocol
 from evaluation.selectors import get_protocol, list_protocols, runs_by_protocol
 from evaluation.services.protocols import approve_protocol, lock_protocol
 
@@ -50,10 +52,34 @@ class ProtocolForm(HouseForm):
         return self.cleaned_data
 
 
+PROTOCOLS = ListPlan(
+    columns=(
+        Column(title="Protocol", key="name", order=("name",)),
+        Column(title="Status", key="status", order=("status", "name")),
+        Column(title="Digest"),
+        Column(title="Locked", key="locked", order=("locked_at",), down=True),
+        Column(title="Approved", key="approved", order=("approved_at",), down=True),
+        Column(title="Audits", key="audits", order=("n_runs",), down=True, numeric=True),
+    ),
+    search=("name", "title"),
+    searched="Name or title",
+    choices=(
+        Choice(
+            name="status", title="Status", every="In any state", field="status",
+            options=tuple((str(state.value), str(state.label)) for state in Protocol.Status),
+        ),
+    ),
+    size=50,
+)  # fmt: skip
+
+
 @require_safe
-@reads
+@reads_within
 def protocol_list(request: HouseRequest) -> HttpResponse:
-    context = {"protocols": list_protocols(), "may_lock": can(check_may_lock_protocol, request.user)}
+    context = {
+        "listing": read_list(request.GET, list_protocols(), PROTOCOLS),
+        "may_lock": can(check_may_lock_protocol, request.user),
+    }
     return render(request, "evaluation/protocols.html", context)
 
 
@@ -69,7 +95,7 @@ def protocol_new(request: HouseRequest) -> HttpResponse:
 
 
 @require_safe
-@reads
+@reads_within
 def protocol_detail(request: HouseRequest, pk: int) -> HttpResponse:
     protocol = get_protocol(pk)
     context = {

@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from csp.decorators import csp_exempt
-from django.core.paginator import Paginator
-from django.http import Http404, HttpResponse, StreamingHttpResponse
-from django.utils.http import urlencode
+from django.http import Http404, HttpResponse
 from django.views.decorators.http import require_safe
 
 from core.pages.readers import HouseRequest, reads
 from evaluation import selectors
-from evaluation.models import AuditRun, Measurement, Verdict
+from evaluation.models import AuditRun, Verdict
 from evaluation.pages.closer import closer_context
+from evaluation.pages.measurements import listing_of
 from evaluation.pages.pictures import asked_theme, drawn_once, picture, table_behind
 from models_registry.services.versions import model_store
 
 if TYPE_CHECKING:
     from evaluation.charts import Chart, Theme
 
-PAGE_SIZE = 50
-COLUMNS = (
-    "suite", "metric", "label", "attribute", "group", "value", "low", "high", "level", "n", "patients", "reason",
-    "method", "seed", "metric_version",
-)  # fmt: skip
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
 
 def result_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
     """Everything the page of a finished run shows below its head."""
     summary = selectors.verdicts_of(run)
-    chosen = _filter_of(request)
-    query = {name: value for name, value in vars(chosen).items() if value}
-    rows = chosen.apply(run.measurements.order_by("position"))
     evidence, trouble = selectors.evidence_of(run)
     found = selectors.measured_of(run)
     advice = selectors.advice_of(run, evidence)
     return {
         "summary": summary,
-        "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
-        "chosen": chosen,
-        "choices": selectors.measurement_choices(found),
-        "query": urlencode(query),
-        "page_query": urlencode(query) + "&" if query else "",
+        "listing": listing_of(request, run, found),
         "execution": evidence.get("execution", {}),
         "notes": evidence.get("result", {}).get("notes", []),
         "advice": _by_criterion(advice or []),
@@ -62,14 +45,6 @@ def _by_criterion(advice: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     for item in advice:
         found.setdefault((item["criterion"], item["label"]), []).append(item)
     return list(found.values())
-
-
-def _filter_of(request: HouseRequest) -> selectors.MeasurementFilter:
-    return selectors.MeasurementFilter(
-        metric=request.GET.get("metric", ""),
-        label=request.GET.get("label", ""),
-        attribute=request.GET.get("attribute", ""),
-    )
 
 
 def chart_of(run: AuditRun, verdict: Verdict, *, theme: Theme) -> str:
@@ -103,40 +78,6 @@ def chart_table(request: HouseRequest, pk: int, position: int) -> HttpResponse:
     verdict = selectors.get_verdict(run, position)
     plan = plan_forest(selectors.measurements_behind(run, verdict), verdict.detail)
     return table_behind(request, run, plan)
-
-
-class _Echo:
-    """A file that hands back what is written to it, so that rows stream."""
-
-    def write(self, value: str) -> str:
-        return value
-
-
-def _cell(value: Any) -> str:
-    """A cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe before it."""
-    if value is None:
-        return ""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return f"'{value}"
-    return str(value)
-
-
-def _csv_rows(rows: Iterator[Measurement]) -> Iterator[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow(COLUMNS)
-    for row in rows:
-        yield writer.writerow([_cell(value) for value in selectors.cells_of(row, COLUMNS)])
-
-
-@require_safe
-@reads
-def measurements_csv(request: HouseRequest, pk: int) -> StreamingHttpResponse:
-    """The measurements that the filter leaves, as the page shows them, without a limit."""
-    run = selectors.get_run(pk)
-    rows = _filter_of(request).apply(run.measurements.order_by("position")).iterator(chunk_size=500)
-    response = StreamingHttpResponse(_csv_rows(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="audit-{pk}-measurements.csv"'
-    return response
 
 
 @require_safe

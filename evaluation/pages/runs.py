@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from django import forms
-from django.core.paginator import Paginator
 from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -15,17 +14,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.access import can
 from core.pages.forms import HouseForm, attempt, bind, perform
+from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.panels import panels_for
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation import selectors
 from evaluation.access import check_may_audit, check_may_steer_run
-from evaluation.models import AuditRun
+from evaluation.models import AuditRun, Outcome, RunStatus
 from evaluation.pages.results import result_context
+from evaluation.run_history import history_of
 from evaluation.services.runs import cancel_run, request_audit, resume_run
 from models_registry.models import CohortVersion
 
 PAGE_SIZE = 50
-POLL_SECONDS = (2, 2, 2, 3, 3, 5, 5, 8, 10)
+POLL_SECONDS = (2, 2, 2, 3, 3, 5, 5, 8, 10, 10, 15, 20, 30)
 """How long to wait before each question about a run; the last figure for all that follow."""
 
 
@@ -56,15 +57,41 @@ class AuditForm(HouseForm):
         fields["protocol"].queryset = selectors.usable_protocols()
 
 
+RUNS = ListPlan(
+    columns=(
+        Column(title="Audit", key="number", order=("pk",), down=True),
+        Column(title="Outcome", key="outcome", order=("outcome", "status")),
+        Column(title="Model version", key="version", order=("version__system__name", "version__label")),
+        Column(title="Cohort", key="cohort", order=("cohort__cohort__name",)),
+        Column(title="Protocol", key="protocol", order=("protocol__name",)),
+        Column(title="Requested", key="requested", order=("requested_at",), down=True),
+        Column(title="By", key="by", order=("requested_by__last_name", "requested_by__username")),
+    ),
+    sort="-requested",
+    search=("version__system__name", "version__label", "cohort__cohort__name", "protocol__name"),
+    searched="System, version, cohort or protocol",
+    choices=(
+        Choice(
+            name="outcome", title="Outcome", every="Any outcome", field="outcome",
+            options=tuple((str(item.value), str(item.label)) for item in Outcome),
+        ),
+        Choice(
+            name="status", title="State", every="In any state", field="status",
+            options=tuple((str(item.value), str(item.label)) for item in RunStatus),
+        ),
+    ),
+    size=PAGE_SIZE,
+)  # fmt: skip
+
+
 @require_safe
-@reads
+@reads_within
 def run_list(request: HouseRequest) -> HttpResponse:
     windows = request.GET.get("windows") == "1"
     rows = selectors.list_runs() if windows else selectors.requested_runs()
     context = {
-        "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
+        "listing": read_list(request.GET, rows, RUNS, keep=["windows"] if windows else []),
         "windows": windows,
-        "query": "windows=1&" if windows else "",
         "awaiting": selectors.protocols_awaiting().count(),
         "may_audit": can(check_may_audit, request.user),
     }
@@ -87,10 +114,12 @@ def _requested(*, control: CohortVersion | None, **facts: Any) -> AuditRun:
 
 
 def _progress_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
-    asked = int(request.GET["n"]) if request.GET.get("n", "").isdecimal() else 0
+    asked = int(request.GET["n"][:6]) if request.GET.get("n", "").isdecimal() else 0
+    progress = selectors.progress_of(run)
     return {
         "run": run,
-        "progress": selectors.progress_of(run),
+        "progress": progress,
+        "events": history_of(run, progress.shards),
         "active": run.status in selectors.ACTIVE,
         "next_question": asked + 1,
         "wait_seconds": POLL_SECONDS[min(asked, len(POLL_SECONDS) - 1)],
@@ -104,10 +133,13 @@ def run_detail(request: HouseRequest, pk: int) -> HttpResponse:
     """One run: live progress until it is done, then what it found."""
     run = selectors.get_run(pk)
     prefetch_related_objects([run], "verdicts")  # which panels read too
-    context = _progress_context(request, run)
-    context |= {"panels": panels_for("run", request.user, run), "attempts": selectors.attempts_of(run)}
-    if run.status == "done":
-        context |= result_context(request, run)
+    context = result_context(request, run) if run.status == "done" else _progress_context(request, run)
+    context |= {
+        "run": run,
+        "panels": panels_for("run", request.user, run),
+        "attempts": selectors.attempts_of(run) if run.tried_again else [run],  # type: ignore[attr-defined]
+        "took": selectors.seconds_of(run),
+    }
     return render(request, "evaluation/run.html", context)
 
 

@@ -37,7 +37,7 @@ def worker_list(request: HouseRequest) -> HttpResponse:
     return render(request, "evaluation/workers.html", context)
 
 
-@panel("version", rank=90)
+@panel("version:audits", rank=90)
 def throughput_of_version(user: User, version: ModelVersion) -> Panel | None:
     """How fast its last audits were, and on what."""
     found = throughput_of(version)

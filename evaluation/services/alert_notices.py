@@ -42,7 +42,7 @@ def tell_assigned(alert: Alert, *, step: str, by: User) -> int:
 def tell_escalated(alert: Alert, *, since: datetime) -> list[User]:
     """Tell whom the monitor names and the chairs that nobody has acknowledged it. Returns who was to be told."""
     named = [alert.monitor.escalate_to] if alert.monitor.escalate_to is not None else []
-    people = [*named, *people_with(Role.COMMITTEE_CHAIR)] or people_with(Role.ADMINISTRATOR)
+    people = [*named, *people_with(Role.COMMITTEE_CHAIR, on=alert)] or people_with(Role.ADMINISTRATOR)
     waited = f"Nobody has acknowledged this since {since:%Y-%m-%d %H:%M} UTC."
     _tell(
         alert,
@@ -70,7 +70,7 @@ def _responsible(alert: Alert) -> list[User]:
     """The assignee, else the owner; where their account is closed, whoever answers for monitors."""
     person = alert.assigned_to or alert.monitor.owner
     standing = person.merged_into or person
-    return [standing] if standing.is_active else people_with(Role.AUDITOR, Role.COMMITTEE_CHAIR)
+    return [standing] if standing.is_active else people_with(Role.AUDITOR, Role.COMMITTEE_CHAIR, on=alert)
 
 
 def _tell(alert: Alert, people: list[User], *, step: str, urgency: Any, title: str = "", text: str = "") -> int:

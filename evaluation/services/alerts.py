@@ -20,6 +20,7 @@ from core.digests import sha256_json, sha256_text
 from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
 from core.plain_text import written
+from core.reach import limited, service
 from evaluation.access_alerts import check_can_be_assigned, check_may_handle_alert, check_may_settle_alert
 from evaluation.models import Alert, AlertEvent, Monitor, MonitorWindow
 from evaluation.services.alert_notices import (
@@ -184,7 +185,7 @@ def settle_alert(*, monitor: Monitor, key: str, why: str = "") -> Alert | None:
     return alert
 
 
-@transaction.atomic
+@service
 def acknowledge_alert(*, alert: Alert, by: User) -> Alert:
     """Say that one has seen it and sees to it. It is not escalated any more.
 
@@ -202,7 +203,7 @@ def acknowledge_alert(*, alert: Alert, by: User) -> Alert:
     return alert
 
 
-@transaction.atomic
+@service
 def assign_alert(*, alert: Alert, to: User, by: User) -> Alert:
     """Say who sees to it; they are told.
 
@@ -227,7 +228,7 @@ def assign_alert(*, alert: Alert, to: User, by: User) -> Alert:
     return alert
 
 
-@transaction.atomic
+@service
 def snooze_alert(*, alert: Alert, until: datetime, reason: str, by: User) -> Alert:
     """Let it rest until then. Raised meanwhile it counts up in silence, unless its severity rises.
 
@@ -254,6 +255,7 @@ def snooze_alert(*, alert: Alert, until: datetime, reason: str, by: User) -> Ale
     return alert
 
 
+@limited
 def close_alert(*, alert: Alert, resolution: str, closing: str, by: User) -> Alert:
     """Say what it came to. Closing an alarm of drift restarts the test; ``new_normal`` also moves the reference.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from core.digests import sha256_file
 from core.errors import CohortError, ConflictError
 from core.models import User
+from core.reach import limited
 from evaluation.access_deliveries import check_may_deliver
 from evaluation.models import Delivery, Monitor
 from models_registry.cohorts import Mapping
@@ -23,6 +24,7 @@ class Delivered:
     new: bool
 
 
+@limited
 def deliver_studies(*, monitor: Monitor, path: Path, name: str, by: User) -> Delivered:
     """Check a CSV, Parquet or NDJSON file of studies and keep them for the windows that they belong to.
 

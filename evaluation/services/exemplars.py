@@ -10,6 +10,7 @@ from django.db import transaction
 from core import ledger
 from core.errors import NotFoundError
 from core.models import User
+from core.reach import limited
 from evaluation.access import check_may_read_patients
 from evaluation.models import AuditRun, MonitorWindow
 from models_registry.services.versions import model_store
@@ -23,6 +24,7 @@ class Exemplar:
     probability: float
 
 
+@limited
 def open_exemplars(*, window: MonitorWindow, by: User) -> tuple[Exemplar, ...]:
     """The exemplars of a window. The ledger keeps that they were listed, and none of their names.
 

@@ -15,6 +15,7 @@ from core import ledger
 from core.case_keys import keyed_digest
 from core.errors import DeniedError
 from core.models import User
+from core.reach import limited
 from evaluation.access import check_may_read_patients
 from evaluation.models import AuditRun
 from evaluation.studies.held import HeldStudy, held_study, study_image
@@ -40,6 +41,7 @@ class OpenedStudy:
     image_key: str
 
 
+@limited
 def list_studies(*, run: AuditRun, chosen: StudyFilter, by: User) -> Studies:
     """The studies of a run that a filter chooses.
 
@@ -63,6 +65,7 @@ def _told(chosen: StudyFilter, found: Studies) -> dict[str, str]:
     return {name: value if value in found.known(name) else "unknown" for name, value in vars(chosen).items() if value}
 
 
+@limited
 def open_study(*, run: AuditRun, place: StudyPlace, chosen: StudyFilter, by: User) -> tuple[OpenedStudy, Studies]:
     """One study, and the chosen ones around it.
 
@@ -86,6 +89,7 @@ def open_study(*, run: AuditRun, place: StudyPlace, chosen: StudyFilter, by: Use
     return OpenedStudy(line=line, texts=texts, held=held, image_key=key), around
 
 
+@limited
 def opened_image(*, run: AuditRun, place: StudyPlace, key: str, by: User) -> bytes:
     """The image of a study that ``by`` has opened within the last hour, as PNG. That opening is the act on record.
 

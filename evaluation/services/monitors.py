@@ -15,6 +15,7 @@ from core.digests import sha256_json, sha256_text
 from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
 from core.plain_text import written
+from core.reach import service
 from evaluation.access_monitors import (
     check_may_be_escalated_to,
     check_may_make_monitor,
@@ -46,7 +47,7 @@ MOST_PAST = 5_000
 """Windows that may lie in the past when a monitor is made: thirteen years by day."""
 
 
-@transaction.atomic
+@service
 def create_monitor(
     *,
     deployment: Deployment,
@@ -231,7 +232,7 @@ def _insert(**facts: Any) -> Monitor:
         ) from error
 
 
-@transaction.atomic
+@service
 def hand_over_monitor(
     *,
     monitor: Monitor,
@@ -292,7 +293,7 @@ def _username(person: User | None) -> str | None:
     return person.username if person else None
 
 
-@transaction.atomic
+@service
 def pause_monitor(*, monitor: Monitor, by: User, reason: str = "") -> Monitor:
     """Stop a monitor for a while. Windows that close meanwhile are worked on when it goes on; none is left out."""
     check_may_steer_monitor(by, monitor)
@@ -303,7 +304,7 @@ def pause_monitor(*, monitor: Monitor, by: User, reason: str = "") -> Monitor:
     return row
 
 
-@transaction.atomic
+@service
 def resume_monitor(*, monitor: Monitor, by: User) -> Monitor:
     """Let a paused monitor go on: it looks at once for the windows that closed meanwhile."""
     from evaluation import tasks
@@ -316,7 +317,7 @@ def resume_monitor(*, monitor: Monitor, by: User) -> Monitor:
     return row
 
 
-@transaction.atomic
+@service
 def end_monitor(*, monitor: Monitor, by: User | None, reason: str = "") -> Monitor:
     """End a monitor for good. What it found stays; windows that were not judged are not judged any more.
 
@@ -333,7 +334,7 @@ def end_monitor(*, monitor: Monitor, by: User | None, reason: str = "") -> Monit
     return row
 
 
-@transaction.atomic
+@service
 def retry_preparation(*, monitor: Monitor, by: User) -> Monitor:
     """Make the reference again after it failed."""
     check_may_steer_monitor(by, monitor)
@@ -343,7 +344,7 @@ def retry_preparation(*, monitor: Monitor, by: User) -> Monitor:
     return row
 
 
-@transaction.atomic
+@service
 def run_now(*, monitor: Monitor, by: User) -> Monitor:
     """Have it look for windows that are due, without waiting for the schedule."""
     from evaluation import tasks

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.utils import timezone
 
 from core import ledger
 from core.errors import ConflictError
 from core.models import User
+from core.reach import service
 from evaluation.access import check_may_approve_protocol, check_may_lock_protocol
 from evaluation.engine import Protocol as Rules
 from evaluation.models import Protocol
 
 
-@transaction.atomic
+@service
 def lock_protocol(*, source: str, by: User) -> Protocol:
     """Check a protocol's YAML and bind it to its digest. From now on a change makes another protocol.
 
@@ -40,7 +40,7 @@ def lock_protocol(*, source: str, by: User) -> Protocol:
     return protocol
 
 
-@transaction.atomic
+@service
 def approve_protocol(*, protocol: Protocol, by: User) -> Protocol:
     """Allow audits by this protocol. The approver can neither run them nor vote on what they find."""
     check_may_approve_protocol(by)

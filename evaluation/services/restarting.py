@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
-from django.db import transaction
-
 from core import ledger
 from core.errors import RELOAD, ConflictError
 from core.models import User
+from core.reach import service
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.drift.earlier import without_numbers
 from evaluation.engine.drift.records import NoticeKind
@@ -79,7 +78,7 @@ def reference_since(*, monitor: Monitor, window: MonitorWindow | None) -> NewRef
     return NewReference(cycle=cycle, digest=digest, windows=tuple(row.pk for row in found))
 
 
-@transaction.atomic
+@service
 def restart_cycle(
     *, monitor: Monitor, resolution: str, window: MonitorWindow | None, reference: NewReference | None, by: User
 ) -> Monitor:

@@ -11,6 +11,7 @@ from core import ledger
 from core.digests import sha256_json
 from core.errors import AdapterError, ConflictError
 from core.models import User
+from core.reach import service
 from evaluation.access import check_may_request_audit, check_may_steer_run
 from evaluation.engine import Protocol as Rules
 from evaluation.engine.columns import check_columns
@@ -60,7 +61,7 @@ def move_run(run_id: int, *, to: RunStatus, **changes: Any) -> bool:
     return bool(AuditRun.objects.filter(pk=run_id, status__in=old).update(status=to, **changes))
 
 
-@transaction.atomic
+@service
 def request_audit(
     *,
     version: ModelVersion,
@@ -219,7 +220,7 @@ def _check_fit(
     )
 
 
-@transaction.atomic
+@service
 def cancel_run(*, run: AuditRun, by: User) -> AuditRun:
     """Stop a run between two batches. What is done stays done, and the run can be resumed."""
     check_may_steer_run(by, run)
@@ -234,7 +235,7 @@ def cancel_run(*, run: AuditRun, by: User) -> AuditRun:
     return run
 
 
-@transaction.atomic
+@service
 def resume_run(*, run: AuditRun, by: User) -> AuditRun:
     """Go on with a cancelled or failed run: only the shares that are not done are run again."""
     check_may_steer_run(by, run)

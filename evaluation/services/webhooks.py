@@ -16,6 +16,7 @@ from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
 from core.notifications import resolve
 from core.plain_text import written
+from core.reach import service
 from evaluation.access_alerts import check_may_keep_webhooks
 from evaluation.models import Alert, Monitor, MonitorWindow, Webhook, WebhookDelivery
 from evaluation.monitoring.addresses import check_address
@@ -29,7 +30,7 @@ EVENTS = {"raised", "risen", "woken", "escalated", "acknowledged", "closed"}
 """What a message can be about."""
 
 
-@transaction.atomic
+@service
 def add_webhook(
     *, name: str, url: str, by: User, least_severity: str = Alert.Severity.WARNING, monitor: Monitor | None = None
 ) -> tuple[Webhook, str]:
@@ -64,7 +65,7 @@ def add_webhook(
     return webhook, secret
 
 
-@transaction.atomic
+@service
 def renew_secret(*, webhook: Webhook, by: User) -> str:
     """Give a webhook a new secret; the old one signs nothing from now on. Returns it: it is never shown again."""
     check_may_keep_webhooks(by)
@@ -75,7 +76,7 @@ def renew_secret(*, webhook: Webhook, by: User) -> str:
     return secret
 
 
-@transaction.atomic
+@service
 def stop_webhook(*, webhook: Webhook, by: User) -> Webhook:
     """Tell nothing there any more. What waits to be sent is dropped."""
     check_may_keep_webhooks(by)
@@ -88,7 +89,7 @@ def stop_webhook(*, webhook: Webhook, by: User) -> Webhook:
     return webhook
 
 
-@transaction.atomic
+@service
 def resume_webhook(*, webhook: Webhook, by: User) -> Webhook:
     """Tell of alerts there again, from now on."""
     check_may_keep_webhooks(by)
@@ -99,7 +100,7 @@ def resume_webhook(*, webhook: Webhook, by: User) -> Webhook:
     return webhook
 
 
-@transaction.atomic
+@service
 def send_test(*, webhook: Webhook, by: User) -> WebhookDelivery:
     """Send a message that is about nothing, to see whether it arrives."""
     check_may_keep_webhooks(by)
@@ -115,7 +116,7 @@ def send_test(*, webhook: Webhook, by: User) -> WebhookDelivery:
     return delivery
 
 
-@transaction.atomic
+@service
 def resend_delivery(*, delivery: WebhookDelivery, by: User) -> WebhookDelivery:
     """Try a dead letter again, under its old id, from the first attempt on.
 
@@ -141,7 +142,7 @@ def _wake(webhook: Webhook) -> None:
     Webhook.objects.filter(pk=webhook.pk).update(rests_until=None)
 
 
-@transaction.atomic
+@service
 def drop_delivery(*, delivery: WebhookDelivery, by: User) -> WebhookDelivery:
     """Give up a message that waits or is dead.
 

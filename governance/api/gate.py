@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from ninja import Router
+from ninja import Query, Schema
+from pydantic import Field
 
-from core.bearer import Bearer
+from core.api.fields import Line, Long
+from core.api.requests import TokenRequest
+from core.api.routing import HouseRouter, Scope
 from core.errors import ConflictError, NotFoundError
-from core.models import ApiToken
 from governance.policies.findings import EXIT
 from governance.selectors.policies import gate, policy_called, rules_of
+from models_registry.api.rows import versions_seen
 from models_registry.models import ModelVersion
 
-router = Router(auth=Bearer(ApiToken.Scope.GATE))
+router = HouseRouter("Gate")
 
 
-@router.get("/gate", url_name="gate")
-def get_gate(request: Any, version: str, policy: str, site: str = "") -> dict[str, Any]:
-    """The findings as JSON, with ``outcome`` and ``exit``: 0 pass, 1 fail, 2 not enough evidence.
+class GateIn(Schema):
+    """What is held against what."""
 
-    Args:
-        version: ``SYSTEM/LABEL``, or the whole digest of the version.
-        policy: Name of a policy in force.
-        site: Where it is to be deployed.
-    """
-    row, rules = _version(version), policy_called(policy)
+    version: Annotated[Long, Field(description="SYSTEM/LABEL, or the whole digest of the version.")]
+    policy: Annotated[Line, Field(description="Name of a policy in force.")]
+    site: Annotated[Line, Field(description="Where it is to be deployed.")] = ""
+
+
+GATE = {
+    "type": "object",
+    "properties": {"outcome": {"type": "string"}, "exit": {"type": "integer", "enum": [0, 1, 2]}},
+    "required": ["outcome", "exit"],
+}
+
+
+@router.operation(
+    "GET", "/gate", scope=Scope.GATE, gives=dict[str, Any], name="gate", refuses=("not-found", "conflict"),
+    content={"application/json": {"schema": GATE}},
+)  # fmt: skip
+def get_gate(request: TokenRequest, asked: Query[GateIn]) -> dict[str, Any]:
+    """Whether a version meets a policy. ``exit`` is 0 for pass, 1 for fail, 2 for not enough evidence."""
+    version, policy, site = asked.version, asked.policy, asked.site
+    row, rules = _version(request, version), policy_called(policy)
     if not rules_of(rules).applies(row.system.slug):
         raise ConflictError(
             f"{rules} does not apply to {row.system.name}.", remedy="Ask for a policy that applies to it."
@@ -34,9 +50,9 @@ def get_gate(request: Any, version: str, policy: str, site: str = "") -> dict[st
     return found.to_dict() | {"exit": EXIT[found.outcome]}
 
 
-def _version(given: str) -> ModelVersion:
+def _version(request: TokenRequest, given: str) -> ModelVersion:
     system, slash, label = given.partition("/")
-    rows = ModelVersion.objects.select_related("system")
+    rows = versions_seen(request)
     found = rows.filter(system__slug=system, label=label) if slash else rows.filter(digest=given)
     version = found.first() if found.count() == 1 else None
     if version is None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from ninja import Router, Schema
+from ninja import Schema
 from pydantic import AwareDatetime, Field
 
-from core.bearer import Bearer
+from core.api.fields import Strict
+from core.api.requests import TokenRequest
+from core.api.routing import HouseRouter, Scope
 from core.errors import AuscultError, ConflictError, DeniedError, NotFoundError
-from core.models import ApiToken
-from governance.api.oversight import Strict
+from governance.api.rows import deployment_of
 from governance.models import IncidentClock
-from governance.selectors.deployments import deployment_by_id
 from governance.services.incident_intake import MOST_PERSONS, MOST_SITE, MOST_TITLE, IncidentReport
 from governance.services.incidents import record_once
-from models_registry.models import AISystem, ModelVersion
+from models_registry.api.rows import system_of, versions_seen
 
-router = Router(auth=Bearer(ApiToken.Scope.INCIDENTS))
+router = HouseRouter("Incidents")
 Flag = Annotated[bool, Field(strict=True)]
 Moment = AwareDatetime | None
 
@@ -68,10 +68,16 @@ class IncidentOut(Schema):
     clocks: list[ClockOut]
 
 
-@router.post("/incidents", response=IncidentOut, url_name="incidents")
-def post_incident(request: Any, body: IncidentIn) -> dict[str, Any]:
+@router.operation(
+    "POST", "/incidents", scope=Scope.INCIDENTS, gives=IncidentOut, name="incidents", refuses=("not-found", "conflict"),
+    example={
+        "system": "chest-model", "title": "Effusions missed on the night shift", "description": "Three in two hours.",
+        "zone": "Europe/Vienna", "site": "North Hospital", "aware_at": "2026-11-22T06:30:00+01:00",
+    },
+)  # fmt: skip
+def post_incident(request: TokenRequest, body: IncidentIn) -> dict[str, Any]:
     """Record an incident and start its clocks. The same report by the same person again records nothing."""
-    report = _report(body)
+    report = _report(request, body)
     try:
         incident, new = record_once(report=report, by=request.auth)
     except (ConflictError, DeniedError, NotFoundError):
@@ -83,18 +89,16 @@ def post_incident(request: Any, body: IncidentIn) -> dict[str, Any]:
     return {"number": incident.number, "new": new, "clocks": list(clocks)}
 
 
-def _report(body: IncidentIn) -> IncidentReport:
+def _report(request: TokenRequest, body: IncidentIn) -> IncidentReport:
     given = body.model_dump()
-    system = AISystem.objects.filter(slug=given.pop("system")).first()
-    if system is None:
-        raise NotFoundError("There is no such system.", remedy="Name it by the short name in its address.")
+    system = system_of(request, given.pop("system"))
     label, deployment = given.pop("version"), given.pop("deployment")
-    version = ModelVersion.objects.select_related("system").filter(system=system, label=label).first()
+    version = versions_seen(request).filter(system=system, label=label).first()
     if label and version is None:
         raise NotFoundError(f"{system.name} has no such version.", remedy="Give its label, or leave it out.")
     return IncidentReport(
         system=system,
         version=version,
-        deployment=None if deployment is None else deployment_by_id(deployment),
+        deployment=None if deployment is None else deployment_of(request, deployment),
         **given | {"kinds": tuple(given["kinds"])},
     )

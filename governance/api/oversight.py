@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from ninja import Router, Schema
-from pydantic import AwareDatetime, ConfigDict, Field
+from ninja import Schema
+from pydantic import AwareDatetime, Field
 
-from core.bearer import Bearer
-from core.models import ApiToken
-from governance.selectors.deployments import deployment_by_id
+from core.api.fields import Pk, Strict
+from core.api.requests import TokenRequest
+from core.api.routing import HouseRouter, Scope
+from governance.api.rows import deployment_of
 from governance.services.overrides import (
     LONGEST_KEY,
     MOST_ITEMS,
@@ -22,15 +23,13 @@ from governance.services.overrides import (
     record_overrides,
 )
 
-router = Router(auth=Bearer(ApiToken.Scope.OVERSIGHT))
+router = HouseRouter("Human oversight")
 Group = dict[str, str]
 LABEL = Annotated[str, Field(max_length=120)]
-
-
-class Strict(Schema):
-    """No field that is not asked for: what it holds could be anything."""
-
-    model_config = ConfigDict(extra="forbid")
+EXAMPLE = {
+    "key": "9f2c", "happened_at": "2026-11-22T14:05:00+01:00", "action": "changed", "reason": "false_positive",
+    "label": "effusion", "group": {"sex": "F", "age_band": "60-79"}, "role": "radiologist",
+}  # fmt: skip
 
 
 class OverrideIn(Strict):
@@ -71,15 +70,21 @@ def _out(found: Recorded) -> RecordedOut:
     return RecordedOut(new=found.new, known=found.known)
 
 
-@router.post("/deployments/{pk}/overrides", response=RecordedOut, url_name="overrides")
-def post_overrides(request: Any, pk: int, body: OverridesIn) -> RecordedOut:
+@router.operation(
+    "POST", "/deployments/{pk}/overrides", scope=Scope.OVERSIGHT, gives=RecordedOut, name="overrides",
+    refuses=("not-found", "conflict"), example={"items": [EXAMPLE]},
+)  # fmt: skip
+def post_overrides(request: TokenRequest, pk: Pk, body: OverridesIn) -> RecordedOut:
     """Record that clinicians did not follow outputs. All items or none; the same key again records nothing."""
     items = [OverrideItem(**item.model_dump()) for item in body.items]
-    return _out(record_overrides(deployment=deployment_by_id(pk), items=items, by=request.auth))
+    return _out(record_overrides(deployment=deployment_of(request, pk), items=items, by=request.auth))
 
 
-@router.post("/deployments/{pk}/outputs", response=RecordedOut, url_name="outputs")
-def post_outputs(request: Any, pk: int, body: OutputsIn) -> RecordedOut:
+@router.operation(
+    "POST", "/deployments/{pk}/outputs", scope=Scope.OVERSIGHT, gives=RecordedOut, name="outputs",
+    refuses=("not-found", "conflict"), example={"items": [{"day": "2026-11-21", "n": 212, "group": {"sex": "F"}}]},
+)  # fmt: skip
+def post_outputs(request: TokenRequest, pk: Pk, body: OutputsIn) -> RecordedOut:
     """Record how many outputs were shown on a day, by group."""
     items = [OutputItem(**item.model_dump()) for item in body.items]
-    return _out(record_outputs(deployment=deployment_by_id(pk), items=items, by=request.auth))
+    return _out(record_outputs(deployment=deployment_of(request, pk), items=items, by=request.auth))

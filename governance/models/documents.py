@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from core.scope import OfSystem
 from evaluation.models import AuditRun
 from governance.models.reviews import Review
 from models_registry.models import ModelVersion
@@ -13,7 +14,7 @@ from models_registry.models import ModelVersion
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Report(models.Model):
+class Report(OfSystem):
     """An issued document about a version: its files are in the store, named by digest.
 
     ``dossier_digest`` names what was known when it was asked for (``governance.dossier``); a report is written from
@@ -58,7 +59,7 @@ class Report(models.Model):
         return f"{self.kind} of {self.version}"
 
 
-class Bundle(models.Model):
+class Bundle(OfSystem):
     """A signed file that a regulator verifies without us: reports, evidence, protocol, ledger proofs."""
 
     class Status(models.TextChoices):

@@ -6,12 +6,13 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from core.scope import OfSystem
 from models_registry.models import AISystem, Deployment, ModelVersion
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Incident(models.Model):
+class Incident(OfSystem):
     """One incident. No patient is named or described so that they could be known; a test looks for identifiers.
 
     The facts decide which reports are owed (``governance.incident_routes``). Every moment carries its zone; ``zone``
@@ -73,7 +74,7 @@ class Incident(models.Model):
         return f"Incident {self.number}: {self.title}"
 
 
-class IncidentClock(models.Model):
+class IncidentClock(OfSystem):
     """One report that an incident calls for, as the facts stood; ``superseded`` when later facts changed it.
 
     ``late_at_intake`` marks a clock that had run out before the incident was recorded here.
@@ -110,7 +111,7 @@ class IncidentClock(models.Model):
         return f"{self.regime} {self.deadline} of incident {self.incident_id}"
 
 
-class IncidentEvent(models.Model):
+class IncidentEvent(OfSystem):
     """One line of an incident's history: a note, changed facts, a report sent, an escalation. Never changed."""
 
     class Kind(models.TextChoices):

@@ -6,12 +6,13 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from core.scope import OfSystem
 from models_registry.models import AISystem, Deployment
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class OversightMeasure(models.Model):
+class OversightMeasure(OfSystem):
     """What lets people understand, watch, overrule or stop the system. Counts once another person has verified it.
 
     ``limb`` is the part of Art. 14(4), (a) to (e), that it serves. A row is ended, never changed otherwise.
@@ -59,7 +60,7 @@ class OversightMeasure(models.Model):
         return f"{self.get_limb_display()}: {self.text[:60]}"
 
 
-class Override(models.Model):
+class Override(OfSystem):
     """That a clinician did not follow an output. No patient is in it: no identifier, no date of birth, no free text
     about the patient. ``case_digest`` is a keyed digest of the study's identifier, so that one case counts once.
 
@@ -100,7 +101,7 @@ class Override(models.Model):
         return f"{self.get_action_display()} at {self.happened_at:%d %b %Y}"
 
 
-class OutputCount(models.Model):
+class OutputCount(OfSystem):
     """How many outputs clinicians were shown on one day, in one group: what a rate of overrides is a share of."""
 
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="output_counts")

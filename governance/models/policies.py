@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from core.scope import OfSystem
 from evaluation.models import AuditRun
 from models_registry.models import ModelVersion
 
@@ -56,7 +57,7 @@ class Policy(models.Model):
         return f"{self.name} no. {self.number}"
 
 
-class Acceptance(models.Model):
+class Acceptance(OfSystem):
     """That a named person accepts, until a day, that one item of a policy has not enough evidence for one version.
 
     It counts for the version's digest and the evidence that were accepted, and for nothing that came later.

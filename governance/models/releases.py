@@ -6,13 +6,14 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from core.scope import OfSystem
 from evaluation.models import AuditRun
 from models_registry.models import CohortVersion
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class SyntheticRelease(models.Model):
+class SyntheticRelease(OfSystem):
     """A decision about one synthetic cohort version: who may have it, what for, on which evidence.
 
     ``submitter`` registered the cohort and ``requester`` asks for its release; neither decides. ``run`` is the audit
@@ -55,7 +56,7 @@ class SyntheticRelease(models.Model):
         return f"Release {self.pk} of {self.cohort}"
 
 
-class ReleaseVote(models.Model):
+class ReleaseVote(OfSystem):
     """One person's vote on a release. Never changed; without a vote of the DPO to approve none is released."""
 
     class Choice(models.TextChoices):
@@ -85,7 +86,7 @@ class ReleaseVote(models.Model):
         return f"{self.voter}: {self.choice}"
 
 
-class ReleaseExport(models.Model):
+class ReleaseExport(OfSystem):
     """The files of a released cohort, in one archive with datasheet and signed statement.
 
     ``terms`` is what they say besides: who publishes them, whom to ask, under which licence. They are downloaded only

@@ -6,13 +6,14 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from core.scope import OfSystem
 from evaluation.models import AuditRun
 from models_registry.models import ModelVersion
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Review(models.Model):
+class Review(OfSystem):
     """A committee's decision about one version, on named runs, by a quorum of votes.
 
     The people who may not vote are copied here, and from here into each vote, where the database compares them.
@@ -60,7 +61,7 @@ class Review(models.Model):
         return f"Review {self.pk} of {self.version}"
 
 
-class Vote(models.Model):
+class Vote(OfSystem):
     """One member's vote, with its reason. Never changed.
 
     ``terms_digest`` is the SHA-256 of the conditions that stood when the vote was cast: a vote to approve approves
@@ -97,7 +98,7 @@ class Vote(models.Model):
         return f"{self.voter}: {self.choice}"
 
 
-class Recusal(models.Model):
+class Recusal(OfSystem):
     """That a member takes no part in one review, and why. Never changed; the database then refuses their vote."""
 
     review = models.ForeignKey(Review, on_delete=models.PROTECT, related_name="recusals")
@@ -117,7 +118,7 @@ class Recusal(models.Model):
         return f"{self.person} takes no part in review {self.review_id}"
 
 
-class Comment(models.Model):
+class Comment(OfSystem):
     """A contribution to the discussion of a review. Never changed."""
 
     review = models.ForeignKey(Review, on_delete=models.PROTECT, related_name="comments")
@@ -133,7 +134,7 @@ class Comment(models.Model):
         return f"{self.author} on review {self.review_id}"
 
 
-class Condition(models.Model):
+class Condition(OfSystem):
     """What must be done by a day, by a named person, for an approval to stand.
 
     Proposed while the review is open and nobody has voted to approve; open once the version is approved under it; met

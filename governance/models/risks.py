@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from core.scope import OfSystem
 from evaluation.models import AuditRun
 from models_registry.models import AISystem
 
@@ -13,7 +14,7 @@ PERSON = settings.AUTH_USER_MODEL
 SCALE = range(1, 5)
 
 
-class Risk(models.Model):
+class Risk(OfSystem):
     """One risk of a system. Its ratings, controls, findings and acceptances are rows of their own.
 
     ``kind`` is one of the rows of ``governance.standing.risk_rows`` or ``clinical``. A risk that a finding opened has
@@ -65,7 +66,7 @@ class Risk(models.Model):
         return f"Risk {self.number} of {self.system}"
 
 
-class RiskRating(models.Model):
+class RiskRating(OfSystem):
     """How severe and how likely, on the scales of 1 to 4 of the catalogue, before or after controls. Never changed."""
 
     class Stage(models.TextChoices):
@@ -94,7 +95,7 @@ class RiskRating(models.Model):
         return f"{self.risk}: {self.severity} x {self.likelihood} {self.get_stage_display().lower()}"
 
 
-class RiskFinding(models.Model):
+class RiskFinding(OfSystem):
     """What an audit found that bears on a risk: the failed verdicts of one criterion of one run. Never changed."""
 
     risk = models.ForeignKey(Risk, on_delete=models.PROTECT, related_name="findings")
@@ -114,7 +115,7 @@ class RiskFinding(models.Model):
         return f"{self.criterion} in audit {self.run_id}"
 
 
-class Control(models.Model):
+class Control(OfSystem):
     """A measure against a risk. Only a verified one can lower what remains; a planned one lowers nothing."""
 
     class Kind(models.TextChoices):
@@ -165,7 +166,7 @@ class Control(models.Model):
         return f"Control {self.pk} of {self.risk}"
 
 
-class RiskAcceptance(models.Model):
+class RiskAcceptance(OfSystem):
     """That a person of responsibility accepts what remains of a risk, as it was rated then, until a day."""
 
     risk = models.ForeignKey(Risk, on_delete=models.PROTECT, related_name="acceptances")

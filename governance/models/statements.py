@@ -6,12 +6,13 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from core.scope import OfSystem
 from models_registry.models import AISystem, ModelVersion
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Answer(models.Model):
+class Answer(OfSystem):
     """What a person said to one question about a system; what applies to it is worked out from these.
 
     A row is never changed: the newest of a question counts, the others are its history. ``value`` is True, False, a
@@ -33,7 +34,7 @@ class Answer(models.Model):
         return f"{self.question}: {self.value}"
 
 
-class Statement(models.Model):
+class Statement(OfSystem):
     """What a person states to show one requirement for one version: its facts, and a text.
 
     A row is one revision. It begins as a draft and is decided once, by somebody else; an accepted one is never

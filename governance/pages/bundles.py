@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import FileResponse, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from core.errors import NotFoundError
 from core.pages.forms import perform
 from core.pages.readers import HouseRequest, reads
 from governance import selectors
-from governance.models import Bundle
-from governance.pages.documents import record_download
 from governance.selectors.documents import bundle_detail, get_bundle
+from governance.services.downloads import download_bundle
 
 
 @require_safe
@@ -39,9 +37,6 @@ def bundle_request(request: HouseRequest, pk: int) -> HttpResponse:
 @require_GET
 @reads
 def bundle_download(request: HouseRequest, pk: int) -> FileResponse:
-    bundle = Bundle.objects.filter(pk=pk, status=Bundle.Status.ISSUED).first()
-    if bundle is None:
-        raise Http404(NotFoundError("There is no such bundle.", remedy="Open it from the list of reports."))
-    path = selectors.bundle_path(bundle)
-    record_download(request, act="bundle.downloaded", subject=("Bundle", pk), digest=bundle.digest)
+    bundle = get_bundle(pk)
+    path = download_bundle(bundle=bundle, by=request.user)
     return FileResponse(path.open("rb"), as_attachment=True, filename=bundle.file_name)

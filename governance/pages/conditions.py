@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from core.pages.forms import attempt, perform
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.signing import SigningForm, attempt_signed
 from governance.pages.review_forms import CONDITION_FORMS
 from governance.pages.reviews import condition_form, room_page
@@ -32,7 +32,7 @@ ACTS: dict[str, tuple[Callable[..., Any], str]] = {
 
 
 @require_safe
-@reads
+@reads_within
 def condition_list(request: HouseRequest) -> HttpResponse:
     """What is still to be met, the most urgent first."""
     rows = unmet_conditions().order_by("due_at", "pk")

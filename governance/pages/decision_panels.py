@@ -13,7 +13,7 @@ from governance.access_releases import check_may_request_release, check_may_vote
 from governance.models import Condition, SyntheticRelease
 from governance.pages.ballots import closing_form
 from governance.selectors import releases
-from governance.selectors.approvals import standing_approval
+from governance.selectors.approvals import approval_as_read
 from governance.selectors.conditions import claims_to_confirm, conditions_owned_by
 from models_registry.access import check_may_retire_version, check_may_submit_version
 from models_registry.models import CohortVersion, ModelVersion, VersionStatus
@@ -84,7 +84,7 @@ def release_of_cohort(user: User, cohort: CohortVersion) -> Panel | None:
 @panel("version", rank=10)
 def approval(user: User, version: ModelVersion) -> Panel:
     """How the approval stands, what it hangs on, and the ends of a version's life: submitted, retired."""
-    found = standing_approval(version)
+    found = approval_as_read(version)
     context = {
         "version": version,
         "approval": found,
@@ -95,4 +95,4 @@ def approval(user: User, version: ModelVersion) -> Panel:
         "may_retire": can(check_may_retire_version, user),
         "retirement": RetireForm(prefix="retire"),
     }
-    return Panel(template="governance/_version_approval.html", context=context, links=(("approval", "Approval"),))
+    return Panel(template="governance/_version_approval.html", context=context)

@@ -20,7 +20,7 @@ from models_registry.services.suspensions import reason_of
 SHOWN_ON = (*USABLE, VersionStatus.SUSPENDED, VersionStatus.VOID)
 
 
-@panel("version", rank=30)
+@panel("version:use", rank=30)
 def version_deployments(user: User, version: ModelVersion) -> Panel | None:
     rows = selectors.rows_of(selectors.list_deployments(version=version)[:20])
     if not rows and version.status not in SHOWN_ON:

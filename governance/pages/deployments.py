@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from core.access import can
 from core.errors import AuscultError
 from core.pages.forms import HouseForm, attempt, bind
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
 from governance.access_deployments import (
     check_may_acknowledge,
@@ -69,7 +69,7 @@ DONE = {
 
 
 @require_safe
-@reads
+@reads_within
 def deployment_list(request: HouseRequest) -> HttpResponse:
     page = Paginator(selectors.list_deployments(), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {

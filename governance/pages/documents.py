@@ -3,45 +3,73 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from core import ledger
 from core.access import can
-from core.errors import NotFoundError
 from core.pages.forms import perform
-from core.pages.readers import HouseRequest, reads
+from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
+from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation.selectors import get_run
 from governance import selectors
 from governance.access import check_may_issue
-from governance.models import Report
 from governance.selectors import documents
-from governance.selectors.documents import FORMS, ReportFilters, title_of
-from models_registry.services.versions import model_store
+from governance.selectors.documents import title_of
+from governance.services import downloads
 
 __all__ = ["document_list", "record_download", "report_detail", "report_download", "report_request", "title_of"]
 
+BUNDLES_SHOWN = 10
 DOWNLOAD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 
 
 @require_safe
-@reads
+@reads_within
 def document_list(request: HouseRequest) -> HttpResponse:
     """Reports and bundles, with what is being written and what failed. A regulator sees bundles under a grant."""
-    names = ("kind", "system", "status", "language")
-    filters = ReportFilters(**{name: request.GET.get(name, "")[:80] for name in names})
+    listing: Listing[Any] = read_list(request.GET, documents.list_reports(), _plan(), keep=["bundles"])
+    bundles, every = selectors.bundles_list(), request.GET.get("bundles") == "all"
     context = {
-        "reports": documents.list_reports(filters),
-        "filters": filters,
-        "choices": documents.report_choices(),
-        "bundles": selectors.bundles_list(),
+        "listing": listing,
+        "reports": documents.report_rows(list(listing.page)),
+        "bundles": bundles if every else bundles[:BUNDLES_SHOWN],
+        "more_bundles": 0 if every else max(0, len(bundles) - BUNDLES_SHOWN),
         "may_issue": can(check_may_issue, request.user),
     }
     return render(request, "governance/documents.html", context)
+
+
+def _plan() -> ListPlan:
+    choices = documents.report_choices()
+
+    def choice(name: str, title: str, every: str, field: str = "") -> Choice:
+        return Choice(name=name, title=title, every=every, options=choices[name], field=field or name)
+
+    return ListPlan(
+        columns=(
+            Column(title="Report", key="kind", order=("kind", "language")),
+            Column(title="Model version", key="version", order=("version__system__name", "version__label")),
+            Column(title="Status", key="status", order=("status",)),
+            Column(title="Ready"),
+            Column(title="Requirements"),
+            Column(title="As of", key="as-of", order=("as_of",), down=True),
+            Column(title="By", key="by", order=("issued_by__last_name", "issued_by__username")),
+            Column(title="Download"),
+        ),
+        search=("version__system__name", "version__label", "issued_by__last_name", "issued_by__username"),
+        searched="System, version or person",
+        choices=(
+            choice("kind", "Report", "Every report"),
+            choice("system", "System", "Every system", "version__system__slug"),
+            choice("status", "Status", "Every status"),
+            choice("language", "Language", "Every language"),
+        ),
+        anchor="reports",
+    )
 
 
 @require_safe
@@ -65,30 +93,17 @@ def report_request(request: HouseRequest, run_pk: int) -> HttpResponse:
     return perform(request, act, done=done, back=reverse("audit", args=[run_pk]))
 
 
-@transaction.atomic
 def record_download(request: HouseRequest, *, act: str, subject: tuple[str, int], digest: str) -> None:
     """Enter a download in the ledger."""
-    ledger.record(actor=request.user.get_username(), act=act, subject=subject, payload={"digest": digest})
+    downloads.record_download(act=act, subject=subject, digest=digest, by=request.user)
 
 
 @require_GET
 @reads
 def report_download(request: HouseRequest, pk: int, form: str) -> HttpResponse:
     """One form of an issued report, checked against its digest before a byte leaves."""
-    report = Report.objects.filter(pk=pk, status=Report.Status.ISSUED).select_related("version__system").first()
-    digest = getattr(report, f"{form}_digest", "") if form in FORMS else ""
-    if report is None or not digest:
-        raise NotFoundError("There is no such report.", remedy="Open it from the list of reports.")
-    body = model_store().get_bytes(digest)
-    record_download(request, act="report.downloaded", subject=("Report", pk), digest=digest)
-    language = "" if report.language == "en" else f"-{report.language}"
-    name = f"{report.kind}{language}-{report.version.system.slug}-{report.version.label}.{form}"
-    response = HttpResponse(body, content_type=FORMS[form][1])
-    response["Content-Disposition"] = f'attachment; filename="{_plain(name)}"'
+    found = downloads.download_report(report=documents.get_report(pk), form=form, by=request.user)
+    response = HttpResponse(found.body, content_type=found.content_type)
+    response["Content-Disposition"] = f'attachment; filename="{found.name}"'
     response["Content-Security-Policy"] = DOWNLOAD_POLICY
     return response
-
-
-def _plain(name: str) -> str:
-    """A file name of letters, digits, dot, dash and underscore only: safe in a header and on every disk."""
-    return "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in name)

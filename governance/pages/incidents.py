@@ -19,7 +19,7 @@ from core.access import can, roles_of
 from core.models import INSIDERS, Role, User
 from core.pages.forms import attempt, bind
 from core.pages.panels import Panel, QueueItem, panel, queue_source
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from governance.access import check_may_state
 from governance.access_incidents import (
     KEEPERS,
@@ -49,7 +49,7 @@ STATES = (("unclosed", "Not closed"), ("open", "Open"), ("investigating", "Under
 
 
 @require_safe
-@reads
+@reads_within
 def incident_list(request: HouseRequest) -> HttpResponse:
     """What is overdue on top; the table asks for itself again every minute."""
     asked = {name: request.GET.get(name, "").strip()[:200] for name in ("state", "system", "q")}
@@ -70,7 +70,7 @@ def incident_list(request: HouseRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@reads
+@reads_within
 def incident_new(request: HouseRequest) -> HttpResponse:
     """First the system, where there are several; then the facts."""
     systems = list(AISystem.objects.order_by("name"))

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from core.access import can, people_with
 from core.models import User
 from core.pages.forms import HouseForm, attempt, bind
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from governance.access_oversight import (
     INSIDERS,
     check_may_end_measure,
@@ -110,7 +110,7 @@ class OverrideForm(HouseForm):
 
 
 @require_safe
-@reads
+@reads_within
 def oversight_list(request: HouseRequest) -> HttpResponse:
     return render(request, "governance/oversight.html", {"rows": oversight.systems_overseen()})
 

@@ -61,15 +61,15 @@ def next_steps(user: User, run: AuditRun) -> Panel | None:
     return Panel(template="governance/_run_next.html", context=context)
 
 
-@panel("version", rank=50)
-def decisions(user: User, version: ModelVersion) -> Panel:
+@panel("version:reviews", rank=50)
+def decisions(user: User, version: ModelVersion) -> Panel | None:
     context = {
         "reviews": list(selectors.reviews().filter(version=version)),
         "reports": report_rows(selectors.reports_list(version=version)),
     }
-    found = (("version-reviews", "Reviews", context["reviews"]), ("version-reports", "Reports", context["reports"]))
-    links = tuple((name, title) for name, title, rows in found if rows)
-    return Panel(template="governance/_version_decisions.html", context=context, links=links)
+    if not any(context.values()):
+        return None
+    return Panel(template="governance/_version_decisions.html", context=context)
 
 
 @queue_source

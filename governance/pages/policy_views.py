@@ -103,7 +103,7 @@ def _may_accept(
     return can(check_may_accept_gap, user, item=audit, version=version, run=runs[item.run])
 
 
-@panel("version", rank=20)
+@panel("version:requirements", rank=20)
 def gates_of_version(_user: User, version: ModelVersion) -> Panel | None:
     """How a version stands against each policy in force that applies to it."""
     applying = selectors.policies_for(version.system)

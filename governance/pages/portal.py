@@ -28,7 +28,7 @@ def _portal(view: View) -> View:
     """For regulators, and never kept: what was revoked must not come back from a cache."""
     guarded = never_cache(reads_granted(view))
 
-    @wraps(view)
+    @wraps(guarded)
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         return guarded(request, *args, **kwargs)
 

@@ -15,7 +15,7 @@ from governance.selectors.statements import drafts_awaiting
 from models_registry.models import AISystem, ModelVersion
 
 
-@panel("version", rank=45)
+@panel("version:requirements", rank=10)
 def requirements(user: User, version: ModelVersion) -> Panel:
     """Where the requirements of a version stand. The counts come by themselves, so that the page waits for nothing."""
     links = (("version-requirements", "Requirements"),)

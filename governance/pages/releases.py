@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from core.access import can
 from core.errors import NotFoundError
 from core.pages.forms import HouseForm, attempt, bind
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
 from core.plain_text import MOST_TEXT
 from evaluation.models import AuditRun, RunStatus
@@ -113,7 +113,7 @@ class ExportForm(HouseForm):
 
 
 @require_safe
-@reads
+@reads_within
 def release_list(request: HouseRequest) -> HttpResponse:
     state = request.GET.get("state", "")
     rows = selectors.releases()

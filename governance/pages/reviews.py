@@ -18,7 +18,7 @@ from core.access import Permission, can, check_role, same_person
 from core.errors import DeniedError
 from core.models import Role, User
 from core.pages.forms import HouseForm, bind, perform
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.session import theme_of
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
 from evaluation.pages.pictures import themes_of
@@ -39,7 +39,7 @@ NOBODY = User()
 
 
 @require_safe
-@reads
+@reads_within
 def review_list(request: HouseRequest) -> HttpResponse:
     state, words = request.GET.get("state", ""), request.GET.get("q", "").strip()
     unmet = unmet_conditions()

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from core.access import can
 from core.models import User
 from core.pages.forms import attempt
-from core.pages.readers import HouseRequest, reads
+from core.pages.readers import HouseRequest, reads, reads_within
 from governance.access_risks import check_may_record_risk
 from governance.models import Incident, Risk
 from governance.pages.risk_filters import matrices, read_filters
@@ -28,7 +28,7 @@ PAGE_SIZE = 50
 
 
 @require_safe
-@reads
+@reads_within
 def risk_list(request: HouseRequest) -> HttpResponse:
     filters = read_filters(request.GET)
     lines = selectors.lines_of(filters.rows())

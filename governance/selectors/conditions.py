@@ -110,7 +110,7 @@ def confirmers_of(condition: Condition) -> list[User]:
     """Everyone who may confirm a condition."""
     return [
         person
-        for person in people_with(*VOTERS)
+        for person in people_with(*VOTERS, on=condition)
         if not same_person(person, condition.owner)
         and not same_person(person, condition.claimed_by)
         and can(check_had_no_interest, person, condition.review, to="confirm conditions of")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from core.errors import AuscultError, NotFoundError
 from evaluation.models import AuditRun, RunStatus
@@ -70,35 +70,14 @@ class Form:
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportFilters:
-    """What a reader wants to see of the reports; an empty text is everything."""
-
-    kind: str = ""
-    system: str = ""
-    status: str = ""
-    language: str = ""
-
-    @property
-    def any(self) -> bool:
-        return bool(self.kind or self.system or self.status or self.language)
-
-
 def title_of(kind: str) -> str:
     """The title of a kind of report; its key when the kind is no longer installed."""
     return next((str(item.title) for key, item in REPORTS if key == kind), kind)
 
 
-def list_reports(filters: ReportFilters) -> list[ReportRow]:
-    """Reports, newest first, with what changed since. A fixed number of queries, however many there are."""
-    wanted = {
-        "kind": filters.kind,
-        "version__system__slug": filters.system,
-        "status": filters.status,
-        "language": filters.language,
-    }
-    rows = Report.objects.select_related("version__system", "run", "issued_by")
-    return report_rows(list(rows.filter(**{name: value for name, value in wanted.items() if value})))
+def list_reports() -> QuerySet[Report]:
+    """Reports with what a list shows; :func:`report_rows` says what changed since."""
+    return Report.objects.select_related("version__system", "run", "issued_by")
 
 
 def report_rows(reports: list[Report]) -> list[ReportRow]:
@@ -111,15 +90,15 @@ def report_rows(reports: list[Report]) -> list[ReportRow]:
     ]
 
 
-def report_choices() -> dict[str, dict[str, str]]:
-    """What reports can be filtered by: the kinds and systems that there are reports of."""
+def report_choices() -> dict[str, tuple[tuple[str, str], ...]]:
+    """What reports can be filtered by: the kinds and systems that there are reports of. Two queries."""
     kinds = Report.objects.order_by("kind").values_list("kind", flat=True).distinct()
     systems = AISystem.objects.filter(versions__reports__isnull=False).distinct()
     return {
-        "kinds": {key: title_of(key) for key in kinds},
-        "systems": {system.slug: system.name for system in systems},
-        "statuses": {str(value): str(word) for value, word in Report.Status.choices},
-        "languages": {"en": "English", "de": "German"},
+        "kind": tuple((key, title_of(key)) for key in kinds),
+        "system": tuple((system.slug, system.name) for system in systems),
+        "status": tuple((str(value), str(word)) for value, word in Report.Status.choices),
+        "language": (("en", "English"), ("de", "German")),
     }
 
 

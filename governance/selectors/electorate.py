@@ -45,7 +45,7 @@ def waiting_voters(review: Review) -> list[User]:
     votes = list(review.votes.all())
     return [
         person
-        for person in people_with(*voters_of(review))
+        for person in people_with(*voters_of(review), on=review)
         if can(check_had_no_part, person, review, to="vote on")
         and not any(same_person(vote.voter, person) for vote in votes)
     ]

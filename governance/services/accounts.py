@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -11,6 +10,7 @@ from core.access import people_with, same_person
 from core.errors import RELOAD, ConflictError
 from core.models import ApiToken, Role, RoleGrant, Topic, User
 from core.notifications import Urgency, notify
+from core.reach import service
 from core.stepup import StepUp, check_stepped_up
 from governance.access_accounts import check_may_merge
 from governance.models import Review
@@ -22,7 +22,7 @@ from models_registry.models import ModelVersion
 from models_registry.services.voiding import APPROVED, STANDING, Cause, void
 
 
-@transaction.atomic
+@service
 def merge_accounts(*, source: User, target: User, by: User, signed: StepUp) -> None:
     """Say that ``source`` is a second account of the person behind ``target``. It cannot be undone.
 

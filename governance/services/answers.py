@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
-
 from core import ledger
 from core.models import User
 from core.plain_text import MOST_TEXT
+from core.reach import service
 from governance.access import check_may_answer
 from governance.models import Answer
 from governance.questions import AnswerError, check_answer, load_questions, question
@@ -17,7 +16,7 @@ from governance.selectors.answers import newest_answers
 from models_registry.models import AISystem
 
 
-@transaction.atomic
+@service
 def record_answers(
     *, system: AISystem, answers: Mapping[str, Any], reasons: Mapping[str, str], by: User
 ) -> list[Answer]:

@@ -16,6 +16,7 @@ from django.db import transaction
 from core import ledger
 from core.errors import AuscultError, NotFoundError
 from core.models import LedgerEntry, User
+from core.reach import limited
 from governance.access import check_may_state
 from governance.models import Statement
 from models_registry.models import ModelVersion
@@ -39,6 +40,7 @@ class Attachment:
         return {"name": self.name, "digest": self.digest}
 
 
+@limited
 def keep_attachment(*, version: ModelVersion, requirement: str, name: str, body: bytes, by: User) -> Attachment:
     """Keep a file for a statement about a requirement of a version.
 
@@ -61,6 +63,7 @@ def keep_attachment(*, version: ModelVersion, requirement: str, name: str, body:
     return Attachment(name=plain_name(name), digest=digest)
 
 
+@limited
 def open_attachment(*, statement: Statement, digest: str, by: User) -> tuple[str, bytes]:
     """Name and bytes of a file of a statement. That it was opened is entered in the ledger.
 

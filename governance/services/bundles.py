@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 
 from core import ledger
 from core.errors import ConflictError
 from core.models import User
+from core.reach import service
 from governance.access import check_may_issue
 from governance.dossier import gather_dossier
 from governance.models import Bundle, Report, Review
 from models_registry.services.versions import model_store
 
 
-@transaction.atomic
+@service
 def request_bundle(*, review: Review, by: User) -> Bundle:
     """Order a signed bundle about a decided review, with the reports that were issued from its run or from none.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from core import ledger
@@ -15,6 +14,7 @@ from core.errors import RELOAD, ConflictError
 from core.models import INSIDERS, Topic, User
 from core.notifications import Urgency, notify, resolve
 from core.plain_text import written
+from core.reach import service
 from core.stepup import StepUp, check_stepped_up
 from governance.access_conditions import (
     check_may_claim,
@@ -47,7 +47,7 @@ LONGEST = timedelta(days=731)
 """Two years: what takes longer is no condition of an approval but a new version."""
 
 
-@transaction.atomic
+@service
 def propose_condition(*, review: Review, text: str, owner: User | None, due_at: datetime, by: User) -> Condition:
     """Propose what an approval is to hang on. Open to all until the first vote to approve, which approves under it.
 
@@ -113,7 +113,7 @@ def _check_due(due_at: datetime) -> None:
         raise ConflictError("The day of a condition is more than two years away.", remedy="Give an earlier one.")
 
 
-@transaction.atomic
+@service
 def remove_condition(*, condition: Condition, by: User) -> Condition:
     """Take a proposed condition back, before anybody has voted to approve under it.
 
@@ -131,7 +131,7 @@ def remove_condition(*, condition: Condition, by: User) -> Condition:
     return condition
 
 
-@transaction.atomic
+@service
 def claim_condition(*, condition: Condition, claim: str, by: User) -> Condition:
     """The owner says that it is met, and how. It counts once another person has confirmed it.
 
@@ -155,7 +155,7 @@ def claim_condition(*, condition: Condition, claim: str, by: User) -> Condition:
     return condition
 
 
-@transaction.atomic
+@service
 def confirm_condition(*, condition: Condition, remark: str, by: User, signed: StepUp) -> Condition:
     """Confirm that a condition is met. With the last one the version is approved without conditions.
 
@@ -190,7 +190,7 @@ def _settle(review: Review, *, by: User) -> None:
         transition_version(version=review.version, to=VersionStatus.APPROVED, by=by, reason=reason)
 
 
-@transaction.atomic
+@service
 def return_claim(*, condition: Condition, reason: str, by: User) -> Condition:
     """Say that a condition is not met after all: its owner goes on.
 
@@ -211,7 +211,7 @@ def return_claim(*, condition: Condition, reason: str, by: User) -> Condition:
     return condition
 
 
-@transaction.atomic
+@service
 def reassign_condition(*, condition: Condition, owner: User, by: User) -> Condition:
     """Give a condition that is not met to another owner. What was claimed has to be claimed anew.
 

@@ -19,6 +19,7 @@ from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
 from core.notifications import resolve
 from core.plain_text import written
+from core.reach import service
 from evaluation.models import AuditRun, Outcome, RunStatus
 from governance.access_risks import (
     check_may_be_named,
@@ -39,7 +40,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 MOST_REASON = 1_000
 
 
-@transaction.atomic
+@service
 def plan_control(*, risk: Risk, kind: str, text: str, owner: User, due_on: date, by: User) -> Control:
     """Plan a measure against a risk. It lowers nothing until it is verified.
 
@@ -64,7 +65,7 @@ def plan_control(*, risk: Risk, kind: str, text: str, owner: User, due_on: date,
     return control
 
 
-@transaction.atomic
+@service
 def implement_control(*, control: Control, implementation: str, implemented_on: date, by: User) -> Control:
     """Say that a planned control is there, since when, and where to see it.
 
@@ -86,7 +87,7 @@ def implement_control(*, control: Control, implementation: str, implemented_on: 
     return found
 
 
-@transaction.atomic
+@service
 def verify_control(*, control: Control, verification: str, run: AuditRun | None = None, by: User) -> Control:
     """Say what was checked of an implemented control, and that it holds.
 
@@ -148,7 +149,7 @@ def check_audit_verifies(control: Control, run: AuditRun) -> None:
         )
 
 
-@transaction.atomic
+@service
 def drop_control(*, control: Control, reason: str, by: User) -> Control:
     """Give a control up, or take it back because it does not hold. What it lowered counts no more; an acceptance ends.
 

@@ -8,7 +8,6 @@ checked before a start is in :mod:`governance.services.starting`, what a place c
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,6 +17,7 @@ from core.digests import sha256_text
 from core.errors import RELOAD, ConflictError
 from core.models import Role, Topic, User
 from core.notifications import notify, resolve
+from core.reach import service
 from core.stepup import StepUp, check_stepped_up
 from governance.access_deployments import (
     check_may_acknowledge,
@@ -43,7 +43,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 MOST_NAME = 200
 
 
-@transaction.atomic
+@service
 def deploy(
     *,
     version: ModelVersion,
@@ -83,7 +83,7 @@ def deploy(
     )
 
 
-@transaction.atomic
+@service
 def suspend_deployment(*, deployment: Deployment, reason: str, by: User | None) -> Deployment:
     """Stop one deployment at once. No second person and no password: what may harm is stopped first.
 
@@ -108,7 +108,7 @@ def suspend_deployment(*, deployment: Deployment, reason: str, by: User | None) 
     return row
 
 
-@transaction.atomic
+@service
 def suspend_version(*, version: ModelVersion, reason: str, by: User | None) -> list[Deployment]:
     """Stop a version at once, wherever it runs, as one act. Where nothing is left to stop, nothing happens.
 
@@ -138,7 +138,7 @@ def suspend_version(*, version: ModelVersion, reason: str, by: User | None) -> l
     return stopped
 
 
-@transaction.atomic
+@service
 def resume_deployment(*, deployment: Deployment, reason: str, by: User, signed: StepUp | None) -> Deployment:
     """Let a suspended deployment run again: the signed decision of somebody who did not suspend it.
 
@@ -174,7 +174,7 @@ def resume_deployment(*, deployment: Deployment, reason: str, by: User, signed: 
     return row
 
 
-@transaction.atomic
+@service
 def lift_suspension(*, version: ModelVersion, reason: str, by: User, signed: StepUp | None) -> ModelVersion:
     """Let a suspended version be used again. No deployment starts by it: each is resumed on its own.
 
@@ -204,7 +204,7 @@ def lift_suspension(*, version: ModelVersion, reason: str, by: User, signed: Ste
     return row
 
 
-@transaction.atomic
+@service
 def end_deployment(*, deployment: Deployment, reason: str, by: User) -> Deployment:
     """Take a version out of use at a place for good. A version that runs nowhere any more is approved again, or
     suspended where one of its deployments is.
@@ -229,7 +229,7 @@ def end_deployment(*, deployment: Deployment, reason: str, by: User) -> Deployme
     return row
 
 
-@transaction.atomic
+@service
 def roll_back(*, deployment: Deployment, reason: str, by: User, signed: StepUp | None) -> Deployment:
     """End this deployment and start an approved version in its place, with the same share and contact.
 
@@ -279,7 +279,7 @@ def roll_back(*, deployment: Deployment, reason: str, by: User, signed: StepUp |
     return started
 
 
-@transaction.atomic
+@service
 def acknowledge_suspension(*, deployment: Deployment, name: str, by: User) -> Deployment:
     """Record that the site confirmed that it stopped.
 
@@ -375,7 +375,7 @@ def rests_in(version: ModelVersion) -> VersionStatus:
 
 def _tell(row: Deployment, *, title: str, text: str, key: str) -> None:
     notify(
-        to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.DPO, Role.AUDITOR),
+        to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, Role.DPO, Role.AUDITOR, on=row),
         topic=Topic.DEPLOYMENTS,
         title=title,
         text=text,

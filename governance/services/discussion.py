@@ -11,6 +11,7 @@ from core.errors import RELOAD, ConflictError, DeniedError
 from core.models import Role, User
 from core.notifications import resolve
 from core.plain_text import written
+from core.reach import service
 from governance.access import VOTERS, check_not_recused, voters_of
 from governance.models import Comment, Recusal, Review
 from governance.services.review_notices import tell_recused, tell_stuck
@@ -28,7 +29,7 @@ def check_may_recuse(user: User, review: Review, person: User) -> None:
     check_role(user, Role.COMMITTEE_CHAIR, to="recuse somebody else")
 
 
-@transaction.atomic
+@service
 def recuse(*, review: Review, person: User, reason: str, by: User) -> Recusal:
     """Keep a member out of one review. It cannot be undone, and the database refuses their vote from then on.
 
@@ -83,7 +84,7 @@ def check_may_speak(user: User, review: Review) -> None:
         raise DeniedError(f"This review is closed: {review.get_status_display().lower()}.")
 
 
-@transaction.atomic
+@service
 def add_comment(*, review: Review, text: str, by: User) -> Comment:
     """Say something in the discussion of an open review. It stays as it was said.
 

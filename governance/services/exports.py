@@ -8,6 +8,7 @@ from core import ledger
 from core.errors import ConflictError
 from core.models import User
 from core.plain_text import written
+from core.reach import service
 from governance.access_releases import check_may_export_release
 from governance.models import ReleaseExport, SyntheticRelease
 from governance.selectors.releases import check_released
@@ -15,7 +16,7 @@ from governance.selectors.releases import check_released
 MOST_WORDS = 300
 
 
-@transaction.atomic
+@service
 def request_export(*, release: SyntheticRelease, publisher: str, contact: str, licence: str, by: User) -> ReleaseExport:
     """Order the files of a released cohort: Parquet, CSV, DICOM and FHIR, a datasheet, a signed statement.
 

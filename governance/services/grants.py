@@ -21,6 +21,7 @@ from core.access import check_role
 from core.digests import sha256_bytes
 from core.errors import AuscultError, ConflictError, DeniedError, DigestMismatchError, NotFoundError
 from core.models import Role, User
+from core.reach import service
 from governance.access import check_may_grant, check_may_use_grant
 from governance.models import Bundle, DownloadLink, Grant
 from governance.selectors import bundle_path
@@ -49,7 +50,7 @@ def latest_end(today: date) -> date:
         return today.replace(year=today.year + 1, day=28)
 
 
-@transaction.atomic
+@service
 def give_grant(*, regulator: User, systems: Iterable[AISystem], expires_at: datetime, purpose: str, by: User) -> Grant:
     """Let a regulator see what was issued about these systems, and the requirement status of their versions.
 
@@ -106,7 +107,7 @@ def _check_terms(systems: list[AISystem], expires_at: datetime, purpose: str) ->
         )
 
 
-@transaction.atomic
+@service
 def revoke_grant(*, grant: Grant, reason: str, by: User) -> Grant:
     """End a grant now. Open pages and unused links under it give nothing from this moment on.
 
@@ -157,7 +158,7 @@ def enter_grant(
     return grant
 
 
-@transaction.atomic
+@service
 def enter_overview(*, by: User) -> None:
     """Record that a regulator looks at what their standing grants cover: one entry for each."""
     check_role(by, Role.REGULATOR, to="open what was granted to a regulator")

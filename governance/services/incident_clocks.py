@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone, translation
 
 from core import ledger
@@ -15,6 +14,7 @@ from core.digests import sha256_text
 from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
 from core.notifications import resolve
+from core.reach import service
 from governance.access_incidents import check_may_explain, check_may_keep
 from governance.applicability import Route, incident_routes
 from governance.models import Incident, IncidentClock, IncidentEvent
@@ -110,7 +110,7 @@ def _new_clock(incident: Incident, route: Route, *, before: IncidentClock | None
     return clock
 
 
-@transaction.atomic
+@service
 def mark_reported(
     *, clock: IncidentClock, at: dt.datetime, reference: str, delay_reason: str = "", by: User
 ) -> IncidentClock:
@@ -154,7 +154,7 @@ def mark_reported(
     return clock
 
 
-@transaction.atomic
+@service
 def explain_clock(*, clock: IncidentClock, reason: str, by: User) -> IncidentClock:
     """Record why no report is sent although the clock runs, or why one was sent late that does not say it yet.
 

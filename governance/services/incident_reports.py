@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
-
 from core.errors import ConflictError
 from core.models import User
+from core.reach import limited, service
 from governance.access import check_may_state
 from governance.incident_routes import HIGH_RISK, INFRASTRUCTURE
 from governance.models import Incident, IncidentClock, IncidentEvent, Statement
@@ -44,7 +43,7 @@ class DraftPlan:
     skipped: tuple[Skipped, ...]
 
 
-@transaction.atomic
+@service
 def draft_report(*, incident: Incident, by: User) -> list[Statement]:
     """Write the incident into the fields of its report, as drafts. The history tells what was left alone, and why.
 
@@ -82,6 +81,7 @@ def draft_report(*, incident: Incident, by: User) -> list[Statement]:
     return written
 
 
+@limited
 def plan_report(incident: Incident, *, by: User) -> DraftPlan:
     """What :func:`draft_report` would write for this person. It writes nothing."""
     rows = Statement.objects.filter(version=incident.version).select_related("author").order_by("pk")

@@ -19,6 +19,7 @@ from core.digests import sha256_json
 from core.errors import RELOAD, ConflictError
 from core.models import Notification, Role, Topic, User
 from core.notifications import notify, resolve
+from core.reach import service
 from governance.access_incidents import check_can_own, check_may_assign, check_may_keep, check_may_report
 from governance.conditions.truth import Truth
 from governance.models import Incident, IncidentEvent
@@ -73,7 +74,7 @@ TRIES = 5
 TEXTS = ("title", "description", "site")
 
 
-@transaction.atomic
+@service
 def record_incident(*, report: IncidentReport, by: User) -> Incident:
     """Record an incident and start its clocks. One whose clock has run out already is accepted, and marked late.
 
@@ -102,7 +103,7 @@ def record_incident(*, report: IncidentReport, by: User) -> Incident:
     return incident
 
 
-@transaction.atomic
+@service
 def record_once(*, report: IncidentReport, by: User) -> tuple[Incident, bool]:
     """As :func:`record_incident`, for programs, which send again what they got no answer to.
 
@@ -136,7 +137,7 @@ def _tell_of_new(incident: Incident, *, late: list[str]) -> None:
         due = running.due_at.astimezone(dt.UTC)
         text = f"The first report, {running.regime}, is due {due.day} {due:%b %Y %H:%M} UTC."
     notify(
-        to=people_with(*roles),
+        to=people_with(*roles, on=incident),
         topic=Topic.INCIDENTS,
         title=f"Incident {incident.number} of {incident.system.name} was recorded",
         text=f"{text} It ran out before the incident was recorded." if late else text,
@@ -146,7 +147,7 @@ def _tell_of_new(incident: Incident, *, late: list[str]) -> None:
     )
 
 
-@transaction.atomic
+@service
 def amend_facts(*, incident: Incident, report: IncidentReport, reason: str, by: User) -> Incident:
     """Put other facts in the place of those that were recorded, and recount the clocks. The history keeps both.
 
@@ -189,7 +190,7 @@ def recount_after_answers(incident: Incident) -> bool:
     record(incident, "incident.recounted", _counted(recount), by=None)
     owner = owner_to_tell(incident)
     notify(
-        to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD) + ([owner] if owner else []),
+        to=people_with(Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD, on=incident) + ([owner] if owner else []),
         topic=Topic.INCIDENTS,
         title=f"Clocks of incident {incident.number} changed",
         text=text,
@@ -208,7 +209,7 @@ def owner_to_tell(incident: Incident) -> User | None:
     return owner if owner is not None and owner.is_active else None
 
 
-@transaction.atomic
+@service
 def add_note(*, incident: Incident, text: str, by: User) -> IncidentEvent:
     """Add a note to the history, of a closed incident too. Raises DeniedError for regulators, AuscultError for none."""
     check_may_report(by)
@@ -219,7 +220,7 @@ def add_note(*, incident: Incident, text: str, by: User) -> IncidentEvent:
     return event
 
 
-@transaction.atomic
+@service
 def assign(*, incident: Incident, owner: User, by: User) -> Incident:
     """Give an incident an owner: who is told first when a clock runs out.
 
@@ -251,7 +252,7 @@ def assign(*, incident: Incident, owner: User, by: User) -> Incident:
     return incident
 
 
-@transaction.atomic
+@service
 def investigate(*, incident: Incident, by: User) -> Incident:
     """Begin to investigate. Raises DeniedError for who may not act on it, ConflictError where it is not open."""
     incident = locked(incident.pk)
@@ -262,7 +263,7 @@ def investigate(*, incident: Incident, by: User) -> Incident:
     return incident
 
 
-@transaction.atomic
+@service
 def close_incident(*, incident: Incident, root_cause: str, correction: str, by: User) -> Incident:
     """Close an incident whose cause is known, and whose reports were sent, or explained where none was.
 
@@ -286,7 +287,7 @@ def close_incident(*, incident: Incident, root_cause: str, correction: str, by: 
     return incident
 
 
-@transaction.atomic
+@service
 def reopen_incident(*, incident: Incident, reason: str, by: User) -> Incident:
     """Open a closed incident again, with its clocks counted anew. Raises as :func:`investigate` does."""
     incident = locked(incident.pk)

@@ -16,6 +16,7 @@ from core.case_keys import keyed_digest
 from core.digests import canonical_json, sha256_json
 from core.errors import AuscultError, ConflictError
 from core.models import User
+from core.reach import service
 from governance.access_oversight import check_may_report_overrides
 from governance.models import OutputCount, Override
 from governance.services.deployments import locked
@@ -65,7 +66,7 @@ class Recorded:
     known: int
 
 
-@transaction.atomic
+@service
 def record_overrides(*, deployment: Deployment, items: Sequence[OverrideItem], by: User) -> Recorded:
     """Record that clinicians did not follow outputs. Sending the same again records nothing more.
 
@@ -98,7 +99,7 @@ def record_overrides(*, deployment: Deployment, items: Sequence[OverrideItem], b
     return Recorded(new=len(fresh), known=len(items) - len(fresh))
 
 
-@transaction.atomic
+@service
 def record_outputs(*, deployment: Deployment, items: Sequence[OutputItem], by: User) -> Recorded:
     """Record how many outputs were shown on a day, by group: what a rate of overrides is a share of.
 

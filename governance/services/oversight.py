@@ -15,6 +15,7 @@ from core.errors import RELOAD, ConflictError
 from core.models import Topic, User
 from core.notifications import Urgency, notify, resolve
 from core.plain_text import written
+from core.reach import service
 from governance.access_oversight import (
     INSIDERS,
     VERIFIERS,
@@ -39,7 +40,7 @@ __all__ = [
 LEAST, MOST, MOST_LINE = 20, 4000, 200
 
 
-@transaction.atomic
+@service
 def record_measure(
     *,
     system: AISystem,
@@ -103,7 +104,7 @@ def _ask_to_verify(measure: OversightMeasure) -> None:
     """Tell those who may verify it, but who recorded it and who answers for it."""
     apart = (measure.recorded_by, measure.responsible)
     notify(
-        to=[one for one in people_with(*VERIFIERS) if not any(same_person(one, other) for other in apart)],
+        to=[one for one in people_with(*VERIFIERS, on=measure) if not any(same_person(one, other) for other in apart)],
         topic=Topic.OVERSIGHT,
         title=f"A measure of human oversight of {measure.system} waits to be verified",
         text=measure.get_limb_display(),
@@ -113,7 +114,7 @@ def _ask_to_verify(measure: OversightMeasure) -> None:
     )
 
 
-@transaction.atomic
+@service
 def verify_measure(
     *, measure: OversightMeasure, verification: str, by: User, verified_on: date | None = None
 ) -> OversightMeasure:
@@ -159,7 +160,7 @@ def verify_measure(
     return measure
 
 
-@transaction.atomic
+@service
 def end_measure(*, measure: OversightMeasure, reason: str, by: User) -> OversightMeasure:
     """End a measure: it does not count any more, and stays on record. One that changes is ended and recorded anew.
 

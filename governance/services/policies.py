@@ -17,6 +17,7 @@ from core.errors import RELOAD, ConflictError
 from core.models import Role, Topic, User
 from core.notifications import Urgency, notify, resolve
 from core.plain_text import written
+from core.reach import service
 from core.stepup import StepUp, check_stepped_up
 from evaluation.models import AuditRun
 from governance.access_policies import (
@@ -44,7 +45,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 MOST_REASON = 500
 
 
-@transaction.atomic
+@service
 def propose_policy(*, source: str, by: User) -> Policy:
     """Check a policy's YAML and bind it to its digest, as the next number of its name. Somebody else approves it.
 
@@ -74,7 +75,7 @@ def propose_policy(*, source: str, by: User) -> Policy:
     return policy
 
 
-@transaction.atomic
+@service
 def approve_policy(*, policy: Policy, by: User, signed: StepUp) -> Policy:
     """Put a policy into force. The number of its name that was in force is superseded.
 
@@ -124,7 +125,7 @@ def _check_alone(policy: Policy, rules: Rules, in_force: list[Policy]) -> None:
             )
 
 
-@transaction.atomic
+@service
 def withdraw_policy(*, policy: Policy, by: User, reason: str) -> Policy:
     """End a policy that is proposed or in force; nothing takes its place.
 
@@ -147,7 +148,7 @@ def withdraw_policy(*, policy: Policy, by: User, reason: str) -> Policy:
     return policy
 
 
-@transaction.atomic
+@service
 def accept_insufficiency(
     *, version: ModelVersion, policy: Policy, item: str, reason: str, expires_at: datetime, by: User, signed: StepUp
 ) -> Acceptance:
@@ -218,7 +219,7 @@ def _insert_acceptance(*, version: ModelVersion, run: AuditRun, **facts: Any) ->
         raise ConflictError("The database refuses this acceptance.", remedy=RELOAD) from error
 
 
-@transaction.atomic
+@service
 def revoke_acceptance(*, acceptance: Acceptance, reason: str, by: User) -> Acceptance:
     """End an acceptance before its day. It cannot be given back; a new one may be.
 
@@ -241,7 +242,7 @@ def revoke_acceptance(*, acceptance: Acceptance, reason: str, by: User) -> Accep
     return acceptance
 
 
-@transaction.atomic
+@service
 def record_gate(*, findings: GateFindings, version: ModelVersion, by: User) -> None:
     """Enter in the ledger how a version stood against a policy when a pipeline asked.
 

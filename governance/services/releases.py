@@ -14,6 +14,7 @@ from core.errors import RELOAD, ConflictError
 from core.models import Role, Topic, User
 from core.notifications import Urgency, notify, resolve
 from core.plain_text import written
+from core.reach import limited, service
 from core.stepup import StepUp, check_stepped_up
 from evaluation.models import AuditRun, RunStatus
 from governance.access_releases import (
@@ -38,7 +39,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 """What may follow on what. A release that was refused, withdrawn or revoked is asked for anew."""
 
 
-@transaction.atomic
+@service
 def request_release(
     *,
     cohort: CohortVersion,
@@ -113,6 +114,7 @@ def _check_request(*, cohort: CohortVersion, run: AuditRun | None, quorum: int) 
         )
 
 
+@limited
 def cast_release_vote(
     *, release: SyntheticRelease, choice: str, rationale: str, by: User, signed: StepUp
 ) -> ReleaseVote:
@@ -192,7 +194,7 @@ def _decide(release: SyntheticRelease, *, choice: ReleaseVote.Choice, by: User) 
     _tell(release, f"{release.cohort}: {decision.label.lower()}", f"{by} cast the vote that decided it.")
 
 
-@transaction.atomic
+@service
 def withdraw_release(*, release: SyntheticRelease, reason: str, by: User) -> SyntheticRelease:
     """Take a request back before it is decided.
 
@@ -209,7 +211,7 @@ def withdraw_release(*, release: SyntheticRelease, reason: str, by: User) -> Syn
     return release
 
 
-@transaction.atomic
+@service
 def revoke_release(*, release: SyntheticRelease, reason: str, by: User) -> SyntheticRelease:
     """End a release: nothing is exported under it from now on. What has left the house is not called back by it.
 
@@ -245,7 +247,7 @@ def _move(release: SyntheticRelease, to: SyntheticRelease.Status, *, by: User, r
 
 def _deciders(release: SyntheticRelease) -> list[User]:
     apart = (release.submitter, release.requester)
-    return [user for user in people_with(Role.DPO) if not any(same_person(user, other) for other in apart)]
+    return [user for user in people_with(Role.DPO, on=release) if not any(same_person(user, other) for other in apart)]
 
 
 def _tell(release: SyntheticRelease, title: str, text: str) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from core import ledger
 from core.errors import AuscultError, ConflictError, DigestMismatchError, NotFoundError
 from core.models import User
+from core.reach import limited, service
 from evaluation.models import AuditRun, RunStatus
 from governance.access import check_may_issue
 from governance.applicability import prohibited
@@ -24,6 +25,7 @@ DESPITE_PROHIBITION = frozenset({"serious_incident"})
 AUDIT_AGAIN = "Audit the version again, and ask for the report about that audit."
 
 
+@limited
 def request_report(
     *, kind: str, version: ModelVersion, run: AuditRun | None = None, language: str = "en", by: User
 ) -> Report:
@@ -51,7 +53,7 @@ def request_report(
         raise
 
 
-@transaction.atomic
+@service
 def _create_report(
     report_kind: ReportKind, *, kind: str, version: ModelVersion, run: AuditRun | None, language: str, by: User
 ) -> Report:

@@ -53,7 +53,7 @@ def tell_recused(recusal: Recusal) -> None:
     """Whom somebody else keeps out of a review learns it, and so do the chairs: it can turn a vote."""
     review = recusal.review
     notify(
-        to=[recusal.person, *people_with(Role.COMMITTEE_CHAIR)],
+        to=[recusal.person, *people_with(Role.COMMITTEE_CHAIR, on=recusal)],
         topic=Topic.REVIEWS,
         title=f"{recusal.person} takes no part in the review of {review.version}",
         text=f"{recusal.recorded_by} recorded it, with this reason: {recusal.reason}",
@@ -68,7 +68,7 @@ def tell_stuck(review: Review) -> None:
     if not found.stuck:
         return
     notify(
-        to=people_with(Role.COMMITTEE_CHAIR),
+        to=people_with(Role.COMMITTEE_CHAIR, on=review),
         topic=Topic.REVIEWS,
         urgency=Urgency.ACTION,
         title=f"The review of {review.version} cannot be decided any more",

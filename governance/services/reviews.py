@@ -15,6 +15,7 @@ from core.errors import RELOAD, AuscultError, ConflictError, DeniedError
 from core.models import Role, User
 from core.notifications import resolve
 from core.plain_text import written
+from core.reach import limited, service
 from core.stepup import StepUp, check_stepped_up
 from evaluation.models import AuditRun, RunStatus
 from governance.access import (
@@ -54,6 +55,7 @@ DATABASE_WORDS = {
 }
 
 
+@limited
 def open_review(*, run: AuditRun, by: User, quorum: int = 2, policy: Policy | None = None) -> Review:
     """Put the evidence of a finished run before the committee.
 
@@ -80,7 +82,7 @@ def open_review(*, run: AuditRun, by: User, quorum: int = 2, policy: Policy | No
     return _create_review(run=run, evidence_version=evidence["version"]["digest"], by=by, quorum=quorum, policy=policy)
 
 
-@transaction.atomic
+@service
 def _create_review(*, run: AuditRun, evidence_version: str, by: User, quorum: int, policy: Policy | None) -> Review:
     people = ("version__submitted_by", "requested_by", "protocol_approved_by")
     run = AuditRun.objects.select_related("version__system", *people).get(pk=run.pk)
@@ -184,6 +186,7 @@ def check_requested_since(run: AuditRun) -> None:
             )
 
 
+@limited
 def cast_vote(*, review: Review, choice: str, rationale: str, by: User, signed: StepUp) -> Vote:
     """Vote on a review. The vote that completes a quorum closes the review and moves the version.
 
@@ -215,7 +218,7 @@ def cast_vote(*, review: Review, choice: str, rationale: str, by: User, signed: 
         raise
 
 
-@transaction.atomic
+@service
 def _cast(*, pk: int, choice: Vote.Choice, rationale: str, outcome: str, by: User, proof: StepUp) -> Vote:
     review = locked_review(pk)
     check_still_open(review)
@@ -283,7 +286,7 @@ def _create_vote(
     return vote
 
 
-@transaction.atomic
+@service
 def _record_refusal(review: Review, *, choice: str, by: User, refusal: AuscultError) -> None:
     """That somebody tried to vote and was refused, and for what. The vote itself left nothing behind."""
     late = isinstance(refusal, ConflictError)
@@ -296,7 +299,7 @@ def _record_refusal(review: Review, *, choice: str, by: User, refusal: AuscultEr
     )
 
 
-@transaction.atomic
+@service
 def withdraw_review(*, review: Review, reason: str, by: User) -> Review:
     """Close a review without a decision. The version goes back to where it came from.
 

@@ -20,6 +20,7 @@ from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import LedgerEntry, User
 from core.notifications import resolve
 from core.plain_text import written
+from core.reach import service
 from core.stepup import StepUp, check_stepped_up
 from governance.access_risks import (
     check_may_accept_residual,
@@ -79,7 +80,7 @@ class RiskReport:
     harm: str
 
 
-@transaction.atomic
+@service
 def record_risk(
     *, system: AISystem, report: RiskReport, owner: User | None = None, incident: Incident | None = None, by: User
 ) -> Risk:
@@ -136,7 +137,7 @@ def _opened_by(incident: Incident, system: AISystem) -> dict[str, str]:
     return {"origin": Risk.Origin.INCIDENT, "finding_key": incident_key(incident)}
 
 
-@transaction.atomic
+@service
 def rate_risk(*, risk: Risk, stage: str, severity: int, likelihood: int, reason: str, by: User) -> RiskRating:
     """Rate a risk before or after controls. The rating before it stays in the history; an acceptance ends.
 
@@ -163,7 +164,7 @@ def rate_risk(*, risk: Risk, stage: str, severity: int, likelihood: int, reason:
     return rating
 
 
-@transaction.atomic
+@service
 def assign_owner(*, risk: Risk, owner: User, by: User) -> Risk:
     """Say who answers for a risk.
 
@@ -191,7 +192,7 @@ def assign_owner(*, risk: Risk, owner: User, by: User) -> Risk:
     return risk
 
 
-@transaction.atomic
+@service
 def accept_residual(
     *, risk: Risk, rationale: str, expires_at: datetime, by: User, signed: StepUp | None
 ) -> RiskAcceptance:
@@ -302,7 +303,7 @@ def _create_acceptance(
         raise ConflictError("What remains of this risk is accepted already.", remedy=RELOAD) from error
 
 
-@transaction.atomic
+@service
 def end_acceptance(*, risk: Risk, reason: str, by: User) -> RiskAcceptance:
     """Take the acceptance of a risk back before its day.
 
@@ -319,7 +320,7 @@ def end_acceptance(*, risk: Risk, reason: str, by: User) -> RiskAcceptance:
     return ended
 
 
-@transaction.atomic
+@service
 def close_risk(*, risk: Risk, reason: str, hazard_gone: bool = False, by: User) -> Risk:
     """Close a risk: what remains is low or medium under a verified control, or the hazard no longer exists.
 
@@ -356,7 +357,7 @@ def check_closable(line: RiskLine) -> None:
         )
 
 
-@transaction.atomic
+@service
 def reopen_risk(*, risk: Risk, reason: str, by: User) -> Risk:
     """Open a closed risk again. Anybody who may record one may: a closed risk that is none is a danger.
 

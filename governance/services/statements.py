@@ -17,6 +17,7 @@ from core import ledger
 from core.digests import sha256_json, sha256_text
 from core.errors import RELOAD, AuscultError, ConflictError
 from core.models import User
+from core.reach import service
 from governance.access import check_may_accept_statement, check_may_state, check_may_withdraw_statement
 from governance.dossier import gather_dossier
 from governance.models import Statement
@@ -35,7 +36,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 
 
-@transaction.atomic
+@service
 def write_statement(
     *,
     version: ModelVersion,
@@ -66,7 +67,7 @@ def write_statement(
     return statement
 
 
-@transaction.atomic
+@service
 def carry_over(*, statement: Statement, version: ModelVersion, by: User) -> Statement:
     """Write an accepted statement again as a draft of the newest facts, for this version of the same system.
 
@@ -92,7 +93,7 @@ def carry_over(*, statement: Statement, version: ModelVersion, by: User) -> Stat
     return copy
 
 
-@transaction.atomic
+@service
 def accept_statement(*, statement: Statement, remark: str, by: User) -> Statement:
     """Accept a draft: from now on it counts. ``remark`` says what was checked.
 
@@ -111,7 +112,7 @@ def accept_statement(*, statement: Statement, remark: str, by: User) -> Statemen
     return _decide(statement, to=Status.ACCEPTED, remark=remark, by=by)
 
 
-@transaction.atomic
+@service
 def return_statement(*, statement: Statement, remark: str, by: User) -> Statement:
     """Return a draft to its author. ``remark`` says why.
 
@@ -124,7 +125,7 @@ def return_statement(*, statement: Statement, remark: str, by: User) -> Statemen
     return _decide(statement, to=Status.RETURNED, remark=remark, by=by)
 
 
-@transaction.atomic
+@service
 def withdraw_statement(*, statement: Statement, by: User) -> Statement:
     """Take one's own draft back. Raises DeniedError for anybody else's, ConflictError where it is no open draft."""
     check_may_withdraw_statement(by, statement)

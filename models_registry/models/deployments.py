@@ -6,12 +6,13 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from core.scope import OfSystem
 from models_registry.models.systems import ModelVersion
 
 PERSON = settings.AUTH_USER_MODEL
 
 
-class Deployment(models.Model):
+class Deployment(OfSystem):
     """That a version runs at a site, since when, for which share of the studies, and whom to call.
 
     ``gate_digest`` names the gate's findings in the store, as they were when it began. One that is suspended keeps its

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from core.scope import OfSystem
+
 PERSON = settings.AUTH_USER_MODEL
 
 
@@ -15,7 +17,7 @@ class SystemKind(models.TextChoices):
     BACKBONE = "backbone", "Backbone of other systems"
 
 
-class AISystem(models.Model):
+class AISystem(OfSystem):
     """A system with an intended purpose, of which there are versions.
 
     A backbone is a general-purpose model that other systems put light heads on. It is registered like a system, so
@@ -56,7 +58,7 @@ class VersionStatus(models.TextChoices):
     RETIRED = "retired", "Retired"
 
 
-class ModelVersion(models.Model):
+class ModelVersion(OfSystem):
     """One set of weights (or one prediction log), bound by the digest of its content.
 
     ``manifest`` maps each file to its SHA-256; ``digest`` is the SHA-256 of the manifest. ``config`` is what the
@@ -104,7 +106,7 @@ class Relation(models.TextChoices):
     SAME_WEIGHTS = "same_weights", "Shares weights with"
 
 
-class Origin(models.Model):
+class Origin(OfSystem):
     """One edge of the lineage: what a version was made from. Written when the version is registered, never changed.
 
     Exactly one of ``source_version``, ``source_cohort`` and ``source_name`` is given; the name stands for what is not

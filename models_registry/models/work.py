@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from core.scope import OfSystem
 from models_registry.models.cohorts import CohortVersion
 from models_registry.models.systems import AISystem, ModelVersion
 
@@ -21,7 +22,7 @@ class JobStatus(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
 
 
-class VersionIntake(models.Model):
+class VersionIntake(OfSystem):
     """A model version on its way in: received, checked by a worker without being run, registered when confirmed.
 
     ``checks`` is what a page shows while it is checked, in order: ``{"code", "title", "state", "message", "remedy",
@@ -71,7 +72,7 @@ class VersionIntake(models.Model):
         return f"Intake of {self.system.name} {self.label}"
 
 
-class UploadedFile(models.Model):
+class UploadedFile(OfSystem):
     """One file of an upload: how much was promised and how much has arrived, so that it goes on where it stopped."""
 
     intake = models.ForeignKey(VersionIntake, on_delete=models.CASCADE, related_name="files")
@@ -122,7 +123,7 @@ class CohortImport(models.Model):
         return f"Import of {self.name}"
 
 
-class TrainingJob(models.Model):
+class TrainingJob(OfSystem):
     """Training of the reference model on a registered cohort, by a worker.
 
     With a ``backbone`` a light head is trained on that version's weights, else what ``settings`` say. ``settings`` is

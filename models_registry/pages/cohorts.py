@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.pages.forms import HouseForm, attempt, bind
+from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.panels import panels_for
 from core.pages.readers import HouseRequest, reads
 from models_registry.access import check_may_import_cohort
@@ -37,11 +38,37 @@ class CohortRoleForm(HouseForm):
     )
 
 
+COHORTS = ListPlan(
+    columns=(
+        Column(title="Cohort", key="name", order=("name",)),
+        Column(title="Patients are", key="patients", order=("simulated", "name")),
+        Column(title="Role", key="role", order=("role", "site")),
+        Column(title="Studies", key="studies", order=("n_studies",), down=True, numeric=True),
+        Column(title="Patients", key="size", order=("n_patients",), down=True, numeric=True),
+        Column(title="Versions", key="versions", order=("n_versions",), down=True, numeric=True),
+        Column(title="Registered", key="registered", order=("registered_at",), down=True),
+    ),
+    sort="name",
+    search=("name", "description", "source", "site"),
+    searched="Name, source or site",
+    choices=(
+        Choice(
+            name="patients", title="Patients are", every="Real or simulated", options=(("real", "Real"),
+            ("simulated", "Simulated")), keep=lambda rows, asked: rows.filter(simulated=asked == "simulated"),
+        ),
+        Choice(
+            name="role", title="Role", every="In any role", field="role",
+            options=tuple((str(role.value), str(role.label)) for role in CohortRole),
+        ),
+    ),
+)  # fmt: skip
+
+
 @require_safe
 @reads
 def cohort_list(request: HouseRequest) -> HttpResponse:
     context = {
-        "cohorts": list_cohorts(),
+        "listing": read_list(request.GET, list_cohorts(), COHORTS),
         "imports": open_imports(),
         "may_import": can(check_may_import_cohort, request.user),
         "panels": panels_for("cohorts", request.user, None),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import Permission, can
@@ -25,6 +22,7 @@ from models_registry.access import check_may_import_cohort
 from models_registry.models import CohortImport
 from models_registry.pages.datasheet import datasheet_of
 from models_registry.pages.mapping import ROLES, mapping_from, rows_from_post, rows_of
+from models_registry.places import place_for_upload
 from models_registry.selectors import get_import
 from models_registry.services.cohorts import confirm_import, discard_import, revise_import, start_import
 
@@ -83,9 +81,7 @@ def _start(*, upload: UploadedFile | None, source_path: str, by: User, **facts: 
 
 
 def _keep(upload: UploadedFile) -> Path:
-    folder = Path(settings.MEDIA_ROOT) / "cohorts" / uuid.uuid4().hex
-    folder.mkdir(parents=True, mode=0o700)
-    target = folder / get_valid_filename(Path(upload.name or "cohort.csv").name)
+    target = place_for_upload(upload.name or "")
     with target.open("wb") as stream:
         for chunk in upload.chunks():
             stream.write(chunk)

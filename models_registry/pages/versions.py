@@ -1,8 +1,9 @@
-"""One model version: what it is bound to, where it comes from, what it says of itself, and its bill of materials."""
+"""One model version in rooms: what needs attention, what it is bound to, where it comes from, its bill of materials."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -10,11 +11,14 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
 from core.digests import compare_manifests
+from core.pages.attention import attention_for
 from core.pages.panels import panels_for
 from core.pages.readers import HouseRequest, reads
+from core.pages.session import theme_of
 from models_registry.lineage_selectors import former_version, newer_backbones
 from models_registry.models import ModelVersion
 from models_registry.pages.lineage import near_picture
+from models_registry.pages.rooms import OVERVIEW, Room, doors_of
 from models_registry.selectors import get_version
 
 
@@ -35,23 +39,44 @@ def files_of(version: ModelVersion) -> list[File]:
 
 @require_safe
 @reads
-def version_detail(request: HouseRequest, slug: str, pk: int) -> HttpResponse:
-    """The version, and what higher floors add: audits, reviews, reports."""
+def version_room(request: HouseRequest, slug: str, pk: int, room: Room = OVERVIEW) -> HttpResponse:
+    """One room of a version, and what higher floors put into it."""
     version = get_version(slug, pk)
-    former, files = former_version(version), files_of(version)
-    context = {
+    return render(request, "models_registry/version.html", room_context(request, version, room))
+
+
+def room_context(request: HouseRequest, version: ModelVersion, room: Room) -> dict[str, Any]:
+    """What the frame of every room shows, and what the room itself does."""
+    theme = theme_of(request)
+    own = {OVERVIEW.key: _overview, "content": _content}.get(room.key)
+    return {
         "version": version,
+        "room": room,
+        "doors": doors_of(version, room),
+        "actions": panels_for("version-actions", request.user, version),
+        "panels": panels_for(room.place, request.user, version),
+        "chart_themes": ("light", "dark") if theme == "auto" else (theme,),
+        **(own(request, version) if own else {}),
+    }
+
+
+def _overview(request: HouseRequest, version: ModelVersion) -> dict[str, Any]:
+    return {
+        "newer": newer_backbones(version) if version.has_newer_backbone else [],  # type: ignore[attr-defined]
+        "attention": attention_for("version", request.user, version),
+    }
+
+
+def _content(request: HouseRequest, version: ModelVersion) -> dict[str, Any]:
+    former, files = former_version(version), files_of(version)
+    return {
         "files": files,
         "total_bytes": sum(version.sizes.values()) if version.sizes else None,
         "former": former,
         "change": compare_manifests(former.manifest, version.manifest) if former else None,
-        "newer": newer_backbones(version),
         "picture": near_picture(version),
         "card": version.card,
-        "actions": panels_for("version-actions", request.user, version),
-        "panels": panels_for("version", request.user, version),
     }
-    return render(request, "models_registry/version.html", context)
 
 
 @require_safe

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import transaction
-
 from core import ledger
 from core.access import check_role, same_person
 from core.errors import ConflictError, DeniedError
 from core.models import Role, User
+from core.reach import service
 from models_registry.models import Cohort, CohortRole, CohortVersion, ModelVersion
 
 ASSIGNERS = (Role.AUDITOR, Role.COMMITTEE_CHAIR, Role.CLINICIAN_LEAD)
@@ -33,7 +32,7 @@ def check_may_assign_role(user: User, cohort: Cohort) -> None:
         check_role(user, Role.COMMITTEE_CHAIR, to="change the role of a cohort on which audits have ended")
 
 
-@transaction.atomic
+@service
 def assign_cohort_role(*, cohort: Cohort, role: str, site: str, by: User) -> Cohort:
     """Say what a cohort is to models, and from which site its patients come; for all versions of it.
 

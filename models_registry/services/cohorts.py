@@ -14,6 +14,7 @@ from django.utils.text import slugify
 from core import ledger
 from core.errors import CohortError, ConflictError
 from core.models import User
+from core.reach import service
 from models_registry.access import check_may_import_cohort
 from models_registry.models import Cohort, CohortImport, CohortVersion
 from models_registry.places import check_readable_from_pages
@@ -21,7 +22,7 @@ from models_registry.places import check_readable_from_pages
 Status = CohortImport.Status
 
 
-@transaction.atomic
+@service
 def start_import(
     *,
     name: str,
@@ -67,7 +68,7 @@ def start_import(
     return row
 
 
-@transaction.atomic
+@service
 def revise_import(*, cohort_import: CohortImport, mapping: dict[str, Any], by: User) -> CohortImport:
     """Read the file again with another mapping of its columns and values."""
     check_may_import_cohort(by)
@@ -84,7 +85,7 @@ def revise_import(*, cohort_import: CohortImport, mapping: dict[str, Any], by: U
     return cohort_import
 
 
-@transaction.atomic
+@service
 def confirm_import(*, cohort_import: CohortImport, by: User) -> CohortImport:
     """Register what was shown.
 
@@ -104,7 +105,7 @@ def confirm_import(*, cohort_import: CohortImport, by: User) -> CohortImport:
     return cohort_import
 
 
-@transaction.atomic
+@service
 def discard_import(*, cohort_import: CohortImport, by: User) -> CohortImport:
     """Give an import up. A file on the server stays where it is; an uploaded one is removed."""
     check_may_import_cohort(by)
@@ -124,7 +125,7 @@ def remove_upload(source: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@transaction.atomic
+@service
 def create_cohort_version(
     *,
     name: str,

@@ -14,6 +14,7 @@ from django.utils import timezone
 from core import ledger
 from core.errors import AdapterError, ConflictError, DeniedError, EnvironmentProblemError, NotFoundError
 from core.models import User
+from core.reach import limited, service
 from models_registry.access import check_may_register_version
 from models_registry.adapters.base import ADAPTERS
 from models_registry.intake.uploads import PromisedFile, check_promised, write_chunk
@@ -28,7 +29,7 @@ OPEN = WAITING | {Status.RECEIVING, Status.QUEUED, Status.CHECKING}
 """States in which an intake can still be given up."""
 
 
-@transaction.atomic
+@service
 def start_intake(
     *,
     system: AISystem,
@@ -89,6 +90,7 @@ def start_intake(
     return row
 
 
+@limited
 def receive_chunk(
     *, intake: VersionIntake, path: str, offset: int, stream: BinaryIO, length: int, by: User
 ) -> UploadedFile:
@@ -132,7 +134,7 @@ def receive_chunk(
     return file
 
 
-@transaction.atomic
+@service
 def finish_upload(*, intake: VersionIntake, by: User) -> VersionIntake:
     """All bytes are there: have a worker check them.
 
@@ -152,7 +154,7 @@ def finish_upload(*, intake: VersionIntake, by: User) -> VersionIntake:
     return intake
 
 
-@transaction.atomic
+@service
 def recheck_intake(
     *,
     intake: VersionIntake,
@@ -182,7 +184,7 @@ def recheck_intake(
     return intake
 
 
-@transaction.atomic
+@service
 def confirm_intake(*, intake: VersionIntake, draft: bool = False, by: User) -> VersionIntake:
     """Register what was checked and shown.
 
@@ -204,7 +206,7 @@ def confirm_intake(*, intake: VersionIntake, draft: bool = False, by: User) -> V
     return intake
 
 
-@transaction.atomic
+@service
 def discard_intake(*, intake: VersionIntake, by: User | None) -> VersionIntake:
     """Give an intake up, and remove what was received of it. What lies elsewhere on the server stays where it is.
 

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db import transaction
-
 from core import ledger
 from core.digests import manifest_digest
 from core.errors import ConflictError
 from core.models import User
+from core.reach import service
 from models_registry.models import CohortVersion, ModelVersion, Origin, Relation, SystemKind, VersionStatus
 from models_registry.services.voiding import (
     WEIGHTS_SUFFIXES,
@@ -40,7 +39,7 @@ NAMES_AT_MOST = 20
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
-@transaction.atomic
+@service
 def record_origins(
     *, version: ModelVersion, backbone: ModelVersion | None = None, trained_on: CohortVersion | None = None, by: User
 ) -> None:

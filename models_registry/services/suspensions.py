@@ -134,7 +134,7 @@ def _tell(version: ModelVersion, stopped: list[Deployment], *, reason: str, by: 
     places = ", ".join(row.site for row in stopped[:5]) + (" and others" if len(stopped) > 5 else "")
     where = {0: "It runs nowhere", 1: "One deployment stops"}.get(len(stopped), f"{len(stopped)} deployments stop")
     notify(
-        to=[*people_with(*TOLD), version.submitted_by],
+        to=[*people_with(*TOLD, on=version), version.submitted_by],
         topic=Topic.DEPLOYMENTS,
         urgency=Urgency.URGENT,
         title=f"{version} is suspended" + (f" at {places}" if places else ""),

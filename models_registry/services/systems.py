@@ -8,11 +8,12 @@ from django.utils.text import slugify
 from core import ledger
 from core.errors import ConflictError
 from core.models import User
+from core.reach import service
 from models_registry.access import check_may_create_system
 from models_registry.models import AISystem, SystemKind
 
 
-@transaction.atomic
+@service
 def create_system(
     *,
     name: str,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from core import ledger
 from core.errors import ConflictError
 from core.models import User
+from core.reach import service
 from models_registry.access import check_may_train
 from models_registry.models import (
     AISystem,
@@ -29,7 +29,7 @@ ENDED = frozenset({VersionStatus.REJECTED, VersionStatus.VOID, VersionStatus.RET
 """States of a backbone on which no head is put any more."""
 
 
-@transaction.atomic
+@service
 def request_training(
     *,
     system: AISystem,
@@ -85,7 +85,7 @@ def request_training(
     return job
 
 
-@transaction.atomic
+@service
 def cancel_training(*, job: TrainingJob, by: User) -> TrainingJob:
     """Stop a training at its next step; nothing of it is registered.
 

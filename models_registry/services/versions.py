@@ -14,6 +14,7 @@ from core.digests import walk_files
 from core.errors import RELOAD, AdapterError, ConflictError
 from core.models import User
 from core.notifications import resolve
+from core.reach import limited, service
 from core.store import Store
 from models_registry.access import (
     check_may_register_version,
@@ -62,6 +63,7 @@ class Content:
     backbone_digest: str
 
 
+@limited
 def register_version(
     *,
     system: AISystem,
@@ -198,7 +200,7 @@ def check_new(*, system: AISystem, label: str, digest: str) -> None:
         raise ConflictError(f"{system.name} already has a version {label}.", remedy="Choose another label.")
 
 
-@transaction.atomic
+@service
 def create_version(
     *,
     system: AISystem,
@@ -272,7 +274,7 @@ def _begin_backbone(system: AISystem, *, draft: bool) -> None:
     lock_heads_on(system.versions.select_related("system"))
 
 
-@transaction.atomic
+@service
 def submit_version(*, version: ModelVersion, by: User) -> ModelVersion:
     """Submit a draft: from now on it can be audited. Its content is what was registered.
 
@@ -285,7 +287,7 @@ def submit_version(*, version: ModelVersion, by: User) -> ModelVersion:
     return transition_version(version=version, to=VersionStatus.SUBMITTED, by=by, reason="submitted")
 
 
-@transaction.atomic
+@service
 def retire_version(*, version: ModelVersion, reason: str, by: User) -> ModelVersion:
     """Take a version out of use for good. Nothing follows on it; what is on record stays.
 
@@ -311,7 +313,7 @@ def retire_version(*, version: ModelVersion, reason: str, by: User) -> ModelVers
     return transition_version(version=version, to=VersionStatus.RETIRED, by=by, reason=reason)
 
 
-@transaction.atomic
+@service
 def transition_version(*, version: ModelVersion, to: VersionStatus, by: User | None, reason: str = "") -> ModelVersion:
     """Move a version to another state by a conditional UPDATE on its old one.
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from core import ledger
 from core.models import User
+from core.reach import service
 from models_registry.models import Deployment, ModelVersion, Relation, SystemKind, VersionStatus
 from models_registry.services.suspensions import suspend_rows
 
@@ -97,7 +98,7 @@ def void_for_changed_file(*, digest: str, reason: str, version: ModelVersion | N
     return void(sharing, cause, heads_too=not alone)
 
 
-@transaction.atomic
+@service
 def void_for_new_backbone(*, version: ModelVersion, by: User) -> list[ModelVersion]:
     """Void what rests on other weights of a backbone, if its new version has other weights than the one before it."""
     former = version.system.versions.filter(pk__lt=version.pk).exclude(backbone_digest="").order_by("-pk").first()
@@ -115,7 +116,7 @@ def void_for_new_backbone(*, version: ModelVersion, by: User) -> list[ModelVersi
     return void(heads_on(other), cause)
 
 
-@transaction.atomic
+@service
 def void_for_withdrawn_backbone(*, version: ModelVersion, by: User | None) -> list[ModelVersion]:
     """Void what rests on a version of a backbone that was retired or rejected.
 

@@ -6,19 +6,15 @@ take for a formula gets an apostrophe before it; Parquet and FHIR hold it withou
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from core.cells import csv_lines
 from synthetic.generators.studies import LinkedStudies
 from synthetic.release.facts import ReleaseFacts
 from synthetic.release.naming import MARK, dicom_path, has_image, moment_of, uid_of
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets take for the begin of a formula: the same as in the other downloads of the house."""
 Row = Sequence[Any]
 
 
@@ -130,18 +126,7 @@ def report_rows(studies: LinkedStudies) -> Iterator[Row]:
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([cell(value) for value in row] for row in rows)
-
-
-def cell(value: Any) -> str:
-    """A value as CSV has it: what is missing is empty, and text is no formula."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value != value:
-        return ""
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
-    return str(value)
+        stream.writelines(csv_lines(rows))
 
 
 def _time(studies: LinkedStudies, row: int) -> str | None:

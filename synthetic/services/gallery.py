@@ -21,6 +21,7 @@ from core.access import can, check_role
 from core.case_keys import keyed_digest
 from core.errors import DeniedError, NotFoundError
 from core.models import Role, User
+from core.reach import limited
 from evaluation.access import check_may_read_patients
 from evaluation.studies.held import HeldStudy, held_study, study_image
 from synthetic.execution_gallery import gallery_file
@@ -77,6 +78,7 @@ def check_may_see_gallery(user: User, order: Generation) -> None:
     check_role(user, Role.PATIENT_READER, Role.DPO, to="look at synthetic patients who are in quarantine")
 
 
+@limited
 def gallery_of(order: Generation, *, by: User) -> Gallery | None:
     """The gallery; None where it is being prepared, which this asks for.
 
@@ -100,6 +102,7 @@ def gallery_of(order: Generation, *, by: User) -> Gallery | None:
     return Gallery(cards=cards, error=body.get("error", ""), remedy=body.get("remedy", ""))
 
 
+@limited
 def open_cards(order: Generation, chosen: list[tuple[int, Card]], *, by: User) -> list[Seen]:
     """What the cohorts hold of some cards. Opening them is an act in the ledger.
 
@@ -140,6 +143,7 @@ def _held(cohort: str, near: Neighbour | None) -> HeldStudy | None:
     return held_study(cohort, near.shard, near.study, with_reference=True) if cohort and near else None
 
 
+@limited
 def card_image(order: Generation, number: int, side: str, *, key: str, by: User) -> bytes:
     """An image of a card that ``by`` has opened within the last hour, as PNG. That opening is the act on record.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
-
 from core import ledger
 from core.access import check_role
 from core.models import Role, User
+from core.reach import service
 from synthetic.models import Generation
 
 
@@ -16,7 +15,7 @@ def check_may_generate(user: User) -> None:
     check_role(user, Role.ML_ENGINEER, to="order simulated patients")
 
 
-@transaction.atomic
+@service
 def request_generation(*, cohort_name: str, settings: dict[str, Any], by: User) -> Generation:
     """Ask a worker to simulate a cohort and to register it.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.utils.text import slugify
 
 from core import ledger
 from core.access import check_role
 from core.errors import ConflictError
 from core.models import Role, User
+from core.reach import service
 from models_registry.access import check_may_train
 from models_registry.models import AISystem, Cohort, CohortVersion, JobStatus, ModelVersion, SystemKind, VersionStatus
 from models_registry.services.cohorts import check_usable
@@ -31,7 +31,7 @@ def check_may_order_patients(user: User) -> None:
     check_role(user, Role.ML_ENGINEER, to="order synthetic patients")
 
 
-@transaction.atomic
+@service
 def request_generator(
     *, system: AISystem, version_label: str, cohort: CohortVersion, settings: dict[str, Any], by: User
 ) -> GeneratorTraining:
@@ -98,7 +98,7 @@ def _check_label(system: AISystem, label: str) -> None:
         raise ConflictError(f"{label} is being trained already.", remedy="Wait for that training to end.")
 
 
-@transaction.atomic
+@service
 def cancel_generator(*, job: GeneratorTraining, by: User) -> GeneratorTraining:
     """Stop a training at its next step. What is finished is kept, and the training can be resumed.
 
@@ -115,7 +115,7 @@ def cancel_generator(*, job: GeneratorTraining, by: User) -> GeneratorTraining:
     return job
 
 
-@transaction.atomic
+@service
 def resume_generator(*, job: GeneratorTraining, by: User) -> GeneratorTraining:
     """Go on with a training that was cancelled or failed: parts that are finished are not learnt again.
 
@@ -151,7 +151,7 @@ def check_order(version: ModelVersion, wish: dict[str, Any]) -> Wish:
     return wanted
 
 
-@transaction.atomic
+@service
 def request_patients(
     *,
     version: ModelVersion,
@@ -212,7 +212,7 @@ def request_patients(
     return job
 
 
-@transaction.atomic
+@service
 def cancel_patients(*, job: Generation, by: User) -> Generation:
     """Stop the making of patients. Nothing of them is kept.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from core import ledger
 from core.access import check_role
 from core.errors import ConflictError
 from core.models import Role, User
+from core.reach import service
 from evaluation.engine import Protocol as Rules
 from evaluation.models import AuditRun, Outcome, RunStatus, Verdict
 from evaluation.services.runs import request_audit
@@ -49,7 +49,7 @@ def move_repair(repair_id: int, *, to: str, **changes: Any) -> bool:
     return bool(Repair.objects.filter(pk=repair_id, status__in=old).update(status=to, **changes))
 
 
-@transaction.atomic
+@service
 def request_repair(
     *,
     run: AuditRun,
@@ -224,7 +224,7 @@ def train_again(repair: Repair) -> TrainingJob:
     )
 
 
-@transaction.atomic
+@service
 def start_audit(*, repair: Repair, by: User) -> AuditRun:
     """Audit the new version by the same protocol, on the same cohort, with the same settings.
 
@@ -246,7 +246,7 @@ def start_audit(*, repair: Repair, by: User) -> AuditRun:
     return run
 
 
-@transaction.atomic
+@service
 def cancel_repair(*, repair: Repair, by: User) -> Repair:
     """Give a repair up. Patients that are being made and a training are stopped; an audit under way is the auditor's.
 
@@ -270,7 +270,7 @@ def cancel_repair(*, repair: Repair, by: User) -> Repair:
     return repair
 
 
-@transaction.atomic
+@service
 def resume_repair(*, repair: Repair, version_label: str = "", by: User) -> Repair:
     """Go on in the step in which a repair failed or was cancelled. What that step had begun and goes on, or has ended
     well meanwhile, is taken up; what failed or was stopped is begun again.

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 from django.urls import reverse
 
+from models_registry.pages.rooms import ROOMS
+
 CROSSED = "?of=effusion&by=sex+%26+age&rate=tpr"
 """The closer look at the one intersection that the scene has measured."""
 
@@ -20,6 +22,7 @@ def pages(house: SimpleNamespace) -> list[str]:
         reverse("version-new", args=[slug]),
         reverse("version", args=[slug, house.version.pk]),
         reverse("version", args=[slug, house.candidate.pk]),
+        *(reverse(f"version-room-{room.key}", args=[slug, house.twin.pk]) for room in ROOMS if room.key),
         reverse("lineage", args=[slug, house.version.pk]),
         reverse("cohorts"),
         reverse("import-new"),
@@ -37,6 +40,7 @@ def pages(house: SimpleNamespace) -> list[str]:
         reverse("audit", args=[house.running.pk]),
         reverse("audit", args=[house.broken.pk]),
         reverse("audit-chart-table", args=[house.fail.pk, 0]),
+        reverse("compare"),
         reverse("audit-closer", args=[house.fail.pk]),
         reverse("audit-closer-table", args=[house.fail.pk, "heatmap"]) + CROSSED,
         reverse("workers"),
@@ -117,6 +121,7 @@ def parts(house: SimpleNamespace) -> list[str]:
         reverse("requirement-counts", args=[house.system.slug, house.version.pk]),
         reverse("report-preview", args=[house.system.slug, house.version.pk, "logs_art12"]),
         reverse("audit-csv", args=[house.fail.pk]),
+        reverse("audit-parquet", args=[house.fail.pk]),
         reverse("audit-evidence", args=[house.fail.pk]),
         reverse("audit-chart", args=[house.fail.pk, 0]),
         reverse("audit-closer-chart", args=[house.fail.pk, "heatmap"]) + CROSSED,
@@ -183,6 +188,11 @@ def unknown() -> list[str]:
         "/systems/chest-model/versions/9999/",
         "/systems/text-mined-labels/versions/1/",
         "/systems/chest-model/versions/9999/lineage/",
+        "/systems/chest-model/versions/9999/~fairness/",
+        "/systems/chest-model/versions/9999/~ledger/",
+        "/systems/chest-model/versions/1/~cellar/",
+        "/compare/?left=run:9999&right=run:1",
+        "/compare/differences.svg",
         "/systems/text-mined-labels/versions/1/ml-bom.cdx.json",
         "/systems/chest-model/intakes/9999/",
         "/systems/chest-model/intakes/9999/checks/",
@@ -192,6 +202,7 @@ def unknown() -> list[str]:
         "/audits/9999/",
         "/audits/9999/progress/",
         "/audits/9999/measurements.csv",
+        "/audits/9999/measurements.parquet",
         "/audits/9999/evidence.json",
         "/audits/1/charts/999.svg",
         "/audits/1/charts/0.svg?theme=neon",

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from models_registry.pages.rooms import ROOMS
 from tests.migrated import fill as migrated
 from tests.pages.scene import PASSWORD
 
@@ -35,6 +36,9 @@ PAGES = (
     "/cohorts/simulated-chest-cohort/", "/cohorts/~import/", "/cohorts/~import/1/", "/audits/", "/audits/new/",
     "/audits/1/", "/audits/3/", "/audits/4/", "/audits/5/", "/audits/protocols/", "/audits/protocols/1/",
     "/audits/protocols/new/",
+    *(f"/systems/chest-model/versions/2/~{room.key}/" for room in ROOMS if room.key),
+    "/systems/?sort=-alerts&q=model", "/audits/1/?undefined=yes&sort=-n", "/compare/",
+    "/compare/?left=run:1&right=run:2",
     "/systems/chest-model/versions/new/", "/systems/chest-findings/versions/6/", "/systems/chest-backbone/",
     "/systems/chest-findings/versions/6/lineage/", "/systems/chest-backbone/versions/9/lineage/", "/workers/",
     "/systems/chest-model/intakes/1/", "/systems/chest-model/intakes/2/", "/systems/chest-model/intakes/3/",
@@ -150,7 +154,7 @@ def test_the_numbers_behind_a_chart_come_on_demand(browser: Any, address: str) -
     page, complaints = open_as(browser, address, "mina")
     page.goto(f"{address}/audits/1/")
     page.get_by_text("Show as table").first.click()
-    page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
+    page.get_by_role("group", name="Numbers behind the chart").first.wait_for(timeout=15000)
     assert complaints == []
 
 
@@ -164,7 +168,7 @@ def test_the_closer_look_changes_with_the_choice_and_draws(browser: Any, address
         image.scroll_into_view_if_needed()
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
     page.locator("#closer").get_by_text("Show as table").first.click()
-    page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
+    page.get_by_role("group", name="Numbers behind the chart").first.wait_for(timeout=15000)
     assert complaints == []
 
 
@@ -177,7 +181,7 @@ def test_pictures_of_a_monitor_are_drawn_and_another_librarys_report_is_shut_in(
         image.scroll_into_view_if_needed()
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
     page.get_by_text("Show as table").first.click()
-    page.get_by_role("region", name="Numbers behind the chart").first.wait_for(timeout=15000)
+    page.get_by_role("group", name="Numbers behind the chart").first.wait_for(timeout=15000)
     page.goto(f"{address}/monitors/1/windows/6/")
     page.get_by_text("Show its report").click()
     frame = page.frame_locator("iframe")

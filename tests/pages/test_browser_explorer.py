@@ -35,7 +35,7 @@ def sideways(page: Any) -> int:
 
 
 def open_first(page: Any) -> None:
-    page.get_by_role("region", name="List of studies").get_by_role("link").first.click()
+    page.get_by_role("group", name="List of studies").get_by_role("link").first.click()
 
 
 def test_two_clicks_from_a_failing_metric_to_a_marked_study(browser: Any, address: str) -> None:

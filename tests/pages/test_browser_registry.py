@@ -157,7 +157,7 @@ def test_the_lineage_is_walked_with_the_keyboard(browser: Any, address: str) -> 
     page.wait_for_url(f"{address}{href}")
     page.go_back()
     page.get_by_text("Show as table").click()
-    table = page.get_by_role("region", name="Lineage, as a table")
+    table = page.get_by_role("group", name="Lineage, as a table")
     assert table.get_by_role("row").count() == 1 + page.locator("svg.lineage path.lineage__line").count()
     assert complaints == []
 

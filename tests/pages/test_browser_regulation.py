@@ -23,6 +23,7 @@ HERE = "/systems/chest-model/versions/2/"
 QUESTIONS = "/systems/chest-model/questions/"
 PAGES = (
     "/", QUESTIONS, f"{QUESTIONS}scope/", f"{QUESTIONS}uses/", f"{QUESTIONS}assessment/", "/systems/chest-model/", HERE,
+    f"{HERE}~requirements/", f"{HERE}~reviews/",
     f"{HERE}requirements/", f"{HERE}requirements/?state=missing&q=risk", f"{HERE}requirements/?q=nothing-at-all",
     f"{HERE}requirements/AIA-Art3-1/", f"{HERE}requirements/AIA-Art19/", f"{HERE}requirements/CNIL-access/",
     f"{HERE}requirements/CNIL-access/write/", f"{HERE}requirements/AIA-Art6-3/write/",
@@ -68,7 +69,7 @@ def test_the_preview_is_there_and_may_do_nothing(browser: Any, address: str) -> 
 
 def test_the_counts_come_by_themselves(browser: Any, address: str) -> None:
     page, complaints = open_as(browser, address, "mina")
-    page.goto(address + HERE)
+    page.goto(f"{address}{HERE}~requirements/")
     page.locator(".counts a").first.wait_for(timeout=15000)
     page.locator(".counts a", has_text="Stale").click()
     assert page.url.endswith("requirements/?state=stale&binding=1#list")

@@ -169,10 +169,11 @@ def test_who_may_not_sees_why(row: Deployment, sign_in: SignIn, who: str) -> Non
 
 def test_panels_show_where_a_version_and_a_system_run(house: SimpleNamespace, row: Deployment, sign_in: SignIn) -> None:
     client = sign_in("clara")
-    for url in (reverse("version", args=["chest-model", house.twin.pk]), reverse("system", args=["chest-model"])):
+    room = reverse("version-room-use", args=["chest-model", house.twin.pk])
+    for url in (room, reverse("system", args=["chest-model"])):
         words = text(client.get(url))
         assert "Where it runs" in words and "North Hospital" in words
-    assert "Where it runs" not in text(client.get(reverse("version", args=["chest-model", house.version.pk])))
+    assert "Where it runs" not in text(client.get(reverse("version", args=["chest-model", house.version.pk]) + "~use/"))
 
 
 def test_chairs_are_told_of_versions_in_use_whose_gate_closed(

@@ -127,7 +127,7 @@ def test_from_a_folder_to_a_version_by_way_of_the_checks(house: SimpleNamespace,
     version = ModelVersion.objects.get(label="3.0")
     done = client.get(address(row))
     assert done.headers["Location"] == reverse("version", args=["chest-model", version.pk])
-    page = client.get(done.headers["Location"]).content.decode()
+    page = client.get(done.headers["Location"] + "~content/").content.decode()
     assert "MIMIC-CXR" in page and str(source) in page
     assert LedgerEntry.objects.filter(act="version.registered", actor="elena").count() == 1
 

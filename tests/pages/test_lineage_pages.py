@@ -46,7 +46,7 @@ def test_a_void_version_says_why_first_and_links_to_the_cause(family: SimpleName
     assert "Its approval is void since" in text and "The backbone Chest backbone changed." in text
     assert head.backbone_digest[:12] in text and family.second.backbone_digest[:12] in text
     assert reverse("version", args=["chest-backbone", family.second.pk]) in text
-    assert text.index("Its approval is void") < text.index("Where it comes from") < text.index("What it declares")
+    assert text.index("Its approval is void") < text.index("attention first") < text.index("What it declares")
     assert f"{reverse('audit-new')}?version={head.pk}" in text, "it cannot be audited again"
 
 
@@ -66,7 +66,7 @@ def test_a_version_under_review_says_that_the_review_cannot_approve_it(
 
 
 def test_the_card_is_shown_as_text(family: SimpleNamespace, sign_in: SignIn) -> None:
-    text = page_of(sign_in("amir"), family.heads[0])
+    text = page_of(sign_in("amir"), family.heads[0], "version-room-content")
     assert "bold-owl, chest" in text and "val_auroc" in text and "0.913" in text
     assert "Two hours on one GPU" in text and "AUROC 0.91 on MIMIC-CXR" in text
     assert "Apache-2.0" in text and "MIMIC-CXR" in text and "The card does not say" in text
@@ -79,27 +79,27 @@ def test_a_version_names_those_that_hold_its_weights(house: SimpleNamespace, sig
     two = version_of(scene.system("Two"), "7", {"weights.safetensors": "equal"})
     record_origins(version=two, by=scene.person("elena"))
     for version, other in ((one, "Two, version 7"), (two, "One, version 1")):
-        text = page_of(sign_in("amir"), version)
+        text = page_of(sign_in("amir"), version, "version-room-content")
         part = text.partition("Same weights in")[2].partition("</dd>")[0]
         assert other in part, version
-    assert "Same weights in" not in page_of(sign_in("amir"), house.candidate)
+    assert "Same weights in" not in page_of(sign_in("amir"), house.candidate, "version-room-content")
 
 
 def test_files_have_sizes_and_what_changed_names_its_files(family: SimpleNamespace, sign_in: SignIn) -> None:
-    text = page_of(sign_in("amir"), family.second)
+    text = page_of(sign_in("amir"), family.second, "version-room-content")
     change = text[text.index('id="change"') :]
     assert "backbone.safetensors</td><td>other content" in change
     assert "config.json</td>" not in change, "an equal file counts as changed"
     assert "20.0 kB" in text and "2 files, 31.0 kB" in text
-    assert 'id="change"' not in page_of(sign_in("amir"), family.first)
+    assert 'id="change"' not in page_of(sign_in("amir"), family.first, "version-room-content")
 
 
 def test_how_fast_it_ran_comes_from_what_workers_measured(family: SimpleNamespace, sign_in: SignIn) -> None:
-    text = page_of(sign_in("amir"), family.heads[0])
-    part = text[text.index('id="version-throughput"') : text.index('id="lineage"')]
+    text = page_of(sign_in("amir"), family.heads[0], "version-room-audits")
+    part = text[text.index('id="version-throughput"') :]
     # 5,210 studies in two shares, in the 30 seconds between the first start and the last end.
     assert "5,210" in part and "174" in part and "812 MB" in part and "Example CPU" in part and "2 threads" in part
-    assert "version-throughput" not in page_of(sign_in("amir"), family.second)
+    assert "version-throughput" not in page_of(sign_in("amir"), family.second, "version-room-audits")
 
 
 def test_the_lineage_shows_backbone_heads_cohorts_runs_and_what_fell(family: SimpleNamespace, sign_in: SignIn) -> None:
@@ -135,7 +135,7 @@ def test_a_version_whose_backbone_has_a_newer_one_says_so(family: SimpleNamespac
 
 
 def test_a_version_of_unknown_origin_says_so(house: SimpleNamespace, sign_in: SignIn) -> None:
-    text = page_of(sign_in("amir"), house.candidate)
+    text = page_of(sign_in("amir"), house.candidate, "version-room-content")
     assert "Nothing is known of what it was made from" in text
     assert "No card was read when it was registered." in text
     assert "Nothing is known of what it was made from." in page_of(sign_in("amir"), house.candidate, "lineage")

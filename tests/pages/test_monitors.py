@@ -80,8 +80,11 @@ def test_the_list_answers_who_is_watched_and_how_it_stands(told: SimpleNamespace
     text = text_of(sign_in("mina"), reverse("monitors"))
     assert "1 monitor has an alarm</strong>, 3 cannot see at the moment" in text
     told_in_order = ["Critical alarm", "Not watching", "Stale", "Lake Clinic", "Ended"]
-    places = [text.index(word) for word in told_in_order]
+    places = [text.index(word, text.index('id="monitor-rows"')) for word in told_in_order]
     assert places == sorted(places)
+    page = sign_in("mina").get(reverse("monitors"), {"status": "ended"}).context["listing"].page
+    assert {row.status for row in page} == {"ended"}
+    assert "No monitor matches" in text_of(sign_in("mina"), reverse("monitors") + "?q=nowhere")
     for sentence in ("Scanner maker moved", "It has not looked for 3 days", "Its reference could not be made."):
         assert sentence in text
     assert f"/monitors/{told.monitor.pk}/windows/7/" in text, "the newest window that came to an end"
@@ -248,14 +251,14 @@ def test_other_pages_know_of_monitors(told: SimpleNamespace, sign_in: SignIn) ->
     assert "Scanner maker moved" in text_of(sign_in("clara"), "/"), "critical ones are the chairs' business too"
     assert "Scanner maker moved" not in text_of(sign_in("dora"), "/").split("home-monitors")[0]
     version = kept["quiet"].deployment.version
-    text = text_of(sign_in("mina"), reverse("version", args=[version.system.slug, version.pk]))
+    text = text_of(sign_in("mina"), reverse("version-room-drift", args=[version.system.slug, version.pk]))
     assert f'href="/monitors/{kept["quiet"].pk}/"' in text
     lone = scene.version("9.9", of=version.system, status="deployed")
     told.monitor.deployment.__class__.objects.create(
         version=lone, site="North Hospital", contact_name="A", contact_email="a@b.example",
         started_at=told.monitor.created_at, started_by=told.who.clara,
     )  # fmt: skip
-    assert "nobody watches" in text_of(sign_in("mina"), reverse("version", args=[lone.system.slug, lone.pk]))
+    assert "nobody watches" in text_of(sign_in("mina"), reverse("version-room-drift", args=[lone.system.slug, lone.pk]))
 
 
 def test_the_ledger_is_read_for_marks_and_never_written(told: SimpleNamespace, sign_in: SignIn) -> None:

@@ -186,7 +186,7 @@ def test_titles_are_text(house: SimpleNamespace, sign_in: SignIn) -> None:
     client = sign_in("mina")
     for url in (reverse("policies"), reverse("policy", args=[policy.pk]), reverse("version-policy",
                 args=[house.system.slug, house.candidate.pk, policy.name]),
-                reverse("version", args=[house.system.slug, house.candidate.pk])):  # fmt: skip
+                reverse("version-room-requirements", args=[house.system.slug, house.candidate.pk])):  # fmt: skip
         page = client.get(url).content.decode()
         assert ESCAPED in page and "<script>alert" not in page and Page(page).faults == []
 
@@ -199,7 +199,8 @@ def test_what_is_missing_and_who_can_mend_it(house: SimpleNamespace, sign_in: Si
     assert "not enough evidence" in page and "Auditor: " in page and "Amir Haddad" in page
     assert "Committee chair: " in page and "Clara Weiss" in page
     assert "Only people with the role committee chair may accept" in page
-    panel = sign_in("mina").get(reverse("version", args=[house.system.slug, house.short_of.pk])).content.decode()
+    room = reverse("version-room-requirements", args=[house.system.slug, house.short_of.pk])
+    panel = sign_in("mina").get(room).content.decode()
     assert address(house, strict) in panel and "chest-use no. 1" in panel
 
 
@@ -303,7 +304,7 @@ def test_every_page_is_well_formed_for_everyone_and_closed_to_regulators(
 def test_pages_ask_as_many_queries_for_many_as_for_few(house: SimpleNamespace, sign_in: SignIn, strict: Policy) -> None:
     client = sign_in("clara")
     urls = ["/", reverse("policies"), reverse("policy", args=[strict.pk]), address(house, strict),
-            reverse("version", args=[house.system.slug, house.short_of.pk])]  # fmt: skip
+            reverse("version-room-requirements", args=[house.system.slug, house.short_of.pk])]  # fmt: skip
 
     def count(url: str) -> int:
         with CaptureQueriesContext(connection) as asked:

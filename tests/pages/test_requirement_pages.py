@@ -257,7 +257,7 @@ def test_the_version_leads_to_its_requirements_and_does_not_wait_for_them(
     ruled: SimpleNamespace, sign_in: SignIn
 ) -> None:
     client = sign_in("mina")
-    text = client.get(f"/systems/chest-model/versions/{ruled.twin.pk}/").content.decode()
+    text = client.get(f"/systems/chest-model/versions/{ruled.twin.pk}/~requirements/").content.decode()
     part = f"/systems/chest-model/versions/{ruled.twin.pk}/requirement-counts/"
     assert f'hx-get="{part}" hx-trigger="load"' in text and f'href="{matrix(ruled)}"' in text
     assert "<html" not in client.get(part).content.decode()

@@ -9,11 +9,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from django.db import connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from core import ledger
 from core.models import LedgerEntry
 from core.templatetags.figures import fact, headline, kind_words, pairs, particulars
+from evaluation.models import Measurement
 from evaluation.pages.runs import POLL_SECONDS
 from evaluation.selectors import progress_of, verdicts_of
 from evaluation.templatetags.metrics import accepts
@@ -78,7 +83,7 @@ def test_lack_of_evidence_is_never_green(house: SimpleNamespace, sign_in: SignIn
 
 def test_measurements_are_filtered_together(house: SimpleNamespace, sign_in: SignIn) -> None:
     client, url = sign_in("amir"), f"/audits/{house.fail.pk}/"
-    rows = client.get(url, {"label": "effusion", "metric": "tpr"}).context["page"].object_list
+    rows = client.get(url, {"label": "effusion", "metric": "tpr"}).context["listing"].page.object_list
     assert {row.label for row in rows} == {"effusion"} and len(rows) == 4
     assert "No measurement matches" in client.get(url, {"label": "nothing"}).content.decode()
 
@@ -105,6 +110,72 @@ def test_the_csv_holds_what_the_filter_leaves_and_every_digit(house: SimpleNames
 def test_no_cell_of_the_csv_is_a_formula(house: SimpleNamespace, sign_in: SignIn) -> None:
     row = read_csv(sign_in("amir"), f"/audits/{house.fail.pk}/measurements.csv?label=%3Deffusion")[0]
     assert (row["label"], row["group"], row["value"]) == ("'=effusion", "'@all", "")
+
+
+def test_parquet_holds_the_same_rows_with_types_and_unchanged_text(house: SimpleNamespace, sign_in: SignIn) -> None:
+    client, url = sign_in("amir"), f"/audits/{house.fail.pk}/measurements"
+    for query in ("", "?label=effusion&sort=-n", "?undefined=yes", "?q=80", "?label=nothing"):
+        table = pq.read_table(io.BytesIO(client.get(f"{url}.parquet{query}").content))
+        rows = read_csv(client, f"{url}.csv{query}")
+        assert [str(value) for value in table.column("n").to_pylist()] == [row["n"] for row in rows]
+        assert table.column("group").to_pylist() == [row["group"].removeprefix("'") for row in rows]
+        types = {name: str(table.schema.field(name).type) for name in ("value", "n", "label")}
+        assert types == {"value": "double", "n": "int64", "label": "string"}
+    table = pq.read_table(io.BytesIO(client.get(f"{url}.parquet?undefined=yes").content))
+    assert set(table.column("value").to_pylist()) == {None} and "=effusion" in table.column("label").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [("", 13), ("undefined=yes", 1), ("undefined=no", 12), ("label=effusion", 4), ("label=effusion&undefined=yes", 0),
+     ("suite=fairness&metric=tpr&attribute=sex+%26+age", 13), ("q=%3C60", 6), ("suite=drift", 0)],
+)  # fmt: skip
+def test_the_number_of_measurements_is_that_of_the_rows(
+    house: SimpleNamespace, sign_in: SignIn, query: str, number: int
+) -> None:
+    listing = sign_in("amir").get(f"/audits/{house.fail.pk}/?{query}").context["listing"]
+    assert listing.page.paginator.count == number == listing.rows.count()
+
+
+def test_lists_of_other_things_on_the_page_keep_their_own_heads(house: SimpleNamespace, sign_in: SignIn) -> None:
+    text = sign_in("amir").get(f"/audits/{getattr(house, 'pass').pk}/").content.decode()
+    reports = text[text.index('aria-label="Reports"') :].partition("</thead>")[0]
+    assert "As of" in reports and "aria-sort" not in reports
+
+
+def test_measurements_are_sorted_with_the_undefined_last(house: SimpleNamespace, sign_in: SignIn) -> None:
+    client, url = sign_in("amir"), f"/audits/{house.fail.pk}/"
+    for sort in ("value", "-value"):
+        values = [row.value for row in client.get(url, {"sort": sort}).context["listing"].page]
+        known = [value for value in values if value is not None]
+        assert known == sorted(known, reverse=sort.startswith("-")) and values[-1] is None
+
+
+def test_a_run_under_way_says_what_happened(house: SimpleNamespace, sign_in: SignIn) -> None:
+    shard = house.broken.shards.get(status="failed")
+    house.broken.shards.filter(pk=shard.pk).update(attempts=3, started_at=house.broken.started_at)
+    with transaction.atomic():
+        ledger.record(actor="amir", act="run.resumed", subject=("AuditRun", house.broken.pk))
+    text = sign_in("amir").get(f"/audits/{house.broken.pk}/").content.decode()
+    part = text[text.index("What happened so far") :]
+    assert "Amir let it go on" in part and f"Share {shard.index} failed: the checkpoint" in part
+    assert f"Share {shard.index} was taken up by gpu@node-1, attempt 3" in part
+    assert "Request it anew" in text
+
+
+def test_a_finished_run_asks_at_most_twelve_questions(house: SimpleNamespace, sign_in: SignIn) -> None:
+    client = sign_in("amir")
+
+    def count(pk: int) -> int:
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(f"/audits/{pk}/").status_code == 200
+        return len(asked)
+
+    before = count(house.fail.pk)
+    rows = [Measurement(run=house.fail, position=1000 + place, suite="fairness", metric="tpr", label=f"l{place}",
+                        value=0.5, n=100, patients=90) for place in range(500)]  # fmt: skip
+    Measurement.objects.bulk_create(rows)
+    assert (count(house.fail.pk), before <= 12) == (before, True), before
 
 
 def test_negative_numbers_stay_numbers_in_the_csv(house: SimpleNamespace, sign_in: SignIn) -> None:

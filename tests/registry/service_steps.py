@@ -11,7 +11,7 @@ import pytest
 
 from core.models import User
 from models_registry.cohorts import open_cohort
-from models_registry.models import AISystem, CohortImport, VersionStatus
+from models_registry.models import AISystem, CohortImport, TrainingJob, VersionStatus
 from models_registry.services import cohorts, training, versions
 from models_registry.services.systems import create_system
 from tests.registry.scene import Files, make_cohort, make_system, make_version
@@ -82,9 +82,8 @@ def requesting_training(world: SimpleNamespace) -> Act:
 
 def cancelling_a_training(world: SimpleNamespace) -> Act:
     system, cohort = make_system(world.people), make_cohort(world.people, world.files.shards)
-    job = training.request_training(
-        system=system, version_label="1.1", cohort=cohort, settings={}, by=world.people.elena
-    )  # fmt: skip
+    facts = {"version_label": "1.1", "settings": {}, "requested_by": world.people.elena}
+    job = TrainingJob.objects.create(system=system, cohort=cohort, **facts)
     return lambda by: training.cancel_training(job=job, by=by)
 
 

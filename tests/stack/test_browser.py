@@ -172,7 +172,7 @@ def read_why_it_fails(page: Any) -> None:
     assert re.search(r"\d[\d,]* studies\s+of \d[\d,]* patients", numbers), numbers
     chart.scroll_into_view_if_needed()
     assert chart.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
-    places = [banner, banner.locator(".numbers"), chart, page.get_by_role("region", name="Verdicts that decide")]
+    places = [banner, banner.locator(".numbers"), chart, page.get_by_role("group", name="Verdicts that decide")]
     tops = [place.bounding_box()["y"] for place in places]
     assert tops == sorted(tops)
 
@@ -210,12 +210,12 @@ def test_the_committee_rejects_and_the_bundle_verifies(
     for title in ("Technical documentation (Annex IV)", "Committee one-pager"):
         clara.button(f"Issue: {title}").click()
         clara.reads("The report is being written.")
-    reports = clara.page.get_by_role("region", name="Reports")
+    reports = clara.page.get_by_role("group", name="Reports")
     reports.get_by_text("Issued", exact=True).nth(1).wait_for(timeout=WORKER)
     clara.go(room)
     clara.button("Build a signed bundle").click()
     clara.reads("The bundle is being built and signed.")
-    bundle = clara.page.get_by_role("region", name="Bundles").get_by_role("link", name="Download").first
+    bundle = clara.page.get_by_role("group", name="Bundles").get_by_role("link", name="Download").first
     bundle.wait_for(timeout=WORKER)
     with clara.page.expect_download() as download:
         bundle.click()
@@ -301,10 +301,12 @@ def addresses(installation: Installation) -> list[str]:
         from evaluation.models import AuditRun, Protocol
         from governance.models import Review
         from models_registry.models import AISystem, CohortVersion, ModelVersion
+        from models_registry.pages.rooms import ROOMS
         answer = [reverse(name) for name in ("home", "systems", "system-new", "audits", "audit-new", "protocols",
             "grants", "grant-new", "protocol-new", "cohorts", "import-new", "reviews", "ledger", "reports", "workers")]
         answer += [reverse("system", args=[row.slug]) for row in AISystem.objects.all()]
-        for name in ("version", "lineage"):
+        rooms = [f"version-room-{room.key}" for room in ROOMS if room.key]
+        for name in ("version", "lineage", *rooms):
             answer += [reverse(name, args=[row.system.slug, row.pk]) for row in ModelVersion.objects.all()]
         answer += [reverse("audit", args=[row.pk]) for row in AuditRun.objects.all()]
         answer += [reverse("protocol", args=[row.pk]) for row in Protocol.objects.all()]

@@ -57,10 +57,10 @@ def upload(desk: Any, folder: Path) -> None:
     page.locator("#id_upload_folder").set_input_files(folder)
     desk.button("Check the model").click()
     page.locator(".title-line .status").get_by_text("Ready to register").wait_for(timeout=WORKER)
-    states = page.get_by_role("region", name="Every check").locator("td .status").all_inner_texts()
+    states = page.get_by_role("group", name="Every check").locator("td .status").all_inner_texts()
     assert len(states) == CHECKS
     assert set(states) <= {"Good", "Look at this"}, states
-    found = page.get_by_role("region", name="Every check").inner_text()
+    found = page.get_by_role("group", name="Every check").inner_text()
     assert f"{sum(1 for path in folder.rglob('*') if path.is_file())} files" in found
     # The twin holds the same weights, and whoever registers them again is told.
     assert "also in" in found
@@ -79,14 +79,15 @@ def confirm(desk: Any) -> str:
 def read_version(desk: Any) -> None:
     """Files with sizes and digests, what changed, the lineage as picture and table, and the bill of materials."""
     page = desk.page
+    page.get_by_role("link", name="Content", exact=True).click()
     page.get_by_text("Every file with its digest").click()
-    files = page.get_by_role("region", name="Files", exact=True).inner_text()
+    files = page.get_by_role("group", name="Files", exact=True).inner_text()
     assert "NOTES.md" in files and re.search(r"\d MB|\d kB", files)
-    expect(page.get_by_role("region", name="Changed files")).to_contain_text("NOTES.md", use_inner_text=True)
-    picture = page.get_by_role("region", name="Lineage, as a picture")
+    expect(page.get_by_role("group", name="Changed files")).to_contain_text("NOTES.md", use_inner_text=True)
+    picture = page.get_by_role("group", name="Lineage, as a picture")
     expect(picture).to_contain_text("1.1", use_inner_text=True)
     page.get_by_text("Show as table").first.click()
-    expect(page.get_by_role("region", name="Lineage, as a table")).to_contain_text(
+    expect(page.get_by_role("group", name="Lineage, as a table")).to_contain_text(
         "shares weights with", use_inner_text=True
     )
     with page.expect_download() as download:
@@ -119,9 +120,9 @@ def test_a_checkpoint_is_uploaded_checked_registered_and_audited(
     assert ESTIMATE.search(amir.page.locator(".verdict-banner .numbers").inner_text())
 
     amir.go("/workers/")
-    workers = amir.page.get_by_role("region", name="Workers").inner_text()
+    workers = amir.page.get_by_role("group", name="Workers").inner_text()
     assert "gpu" in workers and "studies/s" in workers and re.search(r"\d+ models?, ", workers)
-    amir.page.goto(address)
+    amir.page.goto(f"{address}~audits/")
     amir.page.get_by_text("Speed, memory and energy of the last audits").click()
-    expect(amir.page.get_by_role("region", name="Throughput")).to_contain_text("studies/s", use_inner_text=True)
+    expect(amir.page.get_by_role("group", name="Throughput")).to_contain_text("studies/s", use_inner_text=True)
     assert elena.complaints == amir.complaints == []

@@ -10,10 +10,10 @@ import pytest
 
 from core.errors import ConflictError
 from evaluation.engine import Protocol, assess, sketch_shard
+from evaluation.engine.paired import Pairs, gap_change, rate_change
 from evaluation.engine.records import ShardTable
 from evaluation.engine.suites.fairness.rates import RATES
 from synthetic.repairing.comparing import Answer, Comparison, Target, compare
-from synthetic.repairing.paired import Pairs, gap_change, rate_change
 from synthetic.repairing.wishes import is_balanced, rates_of, wishes_for
 
 RULES = Protocol.from_yaml(

@@ -1,0 +1,1 @@
+"""What every operation of the programming interface has in common: who asks, how often, once or again, page by page."""

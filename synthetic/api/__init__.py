@@ -1,0 +1,1 @@
+"""What programs order of synthetic patients."""
