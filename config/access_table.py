@@ -19,8 +19,11 @@ APPS = {
     "core": "The installation", "models_registry": "Systems, versions, cohorts", "evaluation": "Audits and monitors",
     "synthetic": "Synthetic patients", "governance": "Decisions, risks, incidents, documents, people",
 }  # fmt: skip
-OPEN_TO_ALL = {"sign-in": "everybody", "sign-out": "everybody", "theme": "everybody", "home": "every account"}
-BY_LINK = {"portal-link": "regulators"}
+OPEN_TO_ALL = {
+    "sign-in": "everybody", "account_login": "everybody", "sign-out": "everybody", "theme": "everybody",
+    "home": "every account", "socialaccount_connections": "every account",
+}  # fmt: skip
+BY_LINK = {"portal-link": "regulators", "invitation": "whoever holds the link"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +95,18 @@ def addresses() -> list[tuple[str, str]]:
             if hasattr(item, "url_patterns"):
                 walk(item.url_patterns, route)
             elif item.name and not route.startswith("api/"):
-                opens = getattr(item.callback, "opens", "") or OPEN_TO_ALL.get(item.name) or BY_LINK.get(item.name, "")
-                found.append((f"/{route}", opens))
+                found.append((f"/{route}", _opens(item, route)))
 
     walk(get_resolver().url_patterns, "")
     return sorted(set(found))
+
+
+def _opens(item: Any, route: str) -> str:
+    """For whom an address opens: its view says it, or it is on the way in, or one of a person's own account."""
+    told = getattr(item.callback, "opens", "") or OPEN_TO_ALL.get(item.name) or BY_LINK.get(item.name, "")
+    if not told and item.callback.__module__.startswith("allauth."):
+        return "everybody" if getattr(item.callback, "login_required", True) is False else "every account"
+    return told
 
 
 def table() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from config.mail_settings import read_mail_settings
+from config.sign_in_settings import cache_settings, sign_on_settings
 from core.errors import EnvironmentProblemError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -87,6 +88,12 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django_celery_beat",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "csp",
     "core",
@@ -106,6 +113,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "core.pages.reach.ReachMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "core.pages.factor_gate.FactorGate",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -134,6 +143,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
@@ -174,6 +184,33 @@ DEFAULT_FROM_EMAIL = _MAIL.sender
 # What people type to open the installation; links in mails begin with it.
 AUSCULT_BASE_URL = _MAIL.base_url
 
+# Signing in; see docs/sign-in.md. Tries are limited by the library: five failures in five minutes for one name.
+CACHES = {"default": cache_settings(os.environ.get("AUSCULT_REDIS_URL", ""))}
+ACCOUNT_ADAPTER = "core.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Auscult: "
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_SESSION_COOKIE_AGE = 8 * 3600
+ACCOUNT_LOGOUT_REDIRECT_URL = LOGOUT_REDIRECT_URL
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
+ALLAUTH_TRUSTED_PROXY_COUNT = _whole_number("AUSCULT_PROXIES", 0)
+MFA_ADAPTER = "core.adapters.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Auscult"
+MFA_TOTP_TOLERANCE = 1
+# Browsers let pages without TLS use keys on the machine itself alone; the library asks for this word besides.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
+# Roles whose holders set up a second factor before anything else; core.factors says if one is unknown.
+AUSCULT_MFA_ROLES = [role.strip() for role in os.environ.get("AUSCULT_MFA_ROLES", "").split(",") if role.strip()]
+_SIGN_ON = sign_on_settings(os.environ, production=PRODUCTION)
+SOCIALACCOUNT_ADAPTER = "core.adapters.SignOnAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": _SIGN_ON.apps}}
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+AUSCULT_SIGN_ON_BY_ADDRESS = _SIGN_ON.by_address
+
 # No inline script or style anywhere, nothing from other hosts.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -183,7 +220,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        "form-action": ["'self'", *_SIGN_ON.hosts],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
     }

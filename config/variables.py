@@ -96,6 +96,49 @@ WEB = Group(
             read_by="web server, workers",
         ),
         Variable(
+            name="AUSCULT_MFA_ROLES",
+            meaning="Roles whose holders set up a second factor before anything else, separated by commas",
+            read_by="web server",
+        ),
+        Variable(
+            name="AUSCULT_PROXIES",
+            meaning="Proxies before the web server whose `X-Forwarded-For` is believed when sign-ins are counted",
+            default="0",
+            read_by="web server",
+        ),
+        Variable(
+            name="AUSCULT_OIDC_URL",
+            meaning="Issuer of single sign-on by OpenID Connect, such as `https://login.hospital.example/realms/staff`",
+            read_by="web server",
+        ),
+        Variable(
+            name="AUSCULT_OIDC_CLIENT_ID",
+            meaning="What the identity provider calls this installation",
+            read_by="web server",
+        ),
+        Variable(
+            name="AUSCULT_OIDC_CLIENT_SECRET",
+            meaning="The secret that it gave to this installation",
+            read_by="web server",
+        ),
+        Variable(
+            name="AUSCULT_OIDC_NAME",
+            meaning="What people call it; it stands on the button",
+            default="`your hospital's account`",
+            read_by="web server",
+        ),
+        Variable(
+            name="AUSCULT_OIDC_HOSTS",
+            meaning="Further origins that signing in there leads through, such as `https://mfa.hospital.example`",
+            read_by="web server",
+        ),
+        Variable(
+            name="AUSCULT_OIDC_LINK_BY_EMAIL",
+            meaning="`1` finds the account of somebody who signs in there for the first time by the e-mail address "
+            "that the provider verified; otherwise people connect it themselves, on the page of their account",
+            read_by="web server",
+        ),
+        Variable(
             name="AUSCULT_API_RATE",
             meaning="Requests that one token of the programming interface may make in a minute; `0` for any number",
             default="600",

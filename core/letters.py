@@ -66,15 +66,15 @@ def outgoing_letter(row: OutgoingMail) -> EmailMultiAlternatives:
 
 def trial_letter(address: str) -> EmailMultiAlternatives:
     """The mail of ``auscult mail test``."""
-    context = {"title": "A test mail of Auscult", "text": "If you read this, Auscult can send e-mail."}
-    return _letter(
-        address=address,
-        name="",
-        subject=context["title"],
-        text=context["text"],
-        html=render_to_string("mail/message.html", context),
-        reference="",
+    return message_letter(
+        address=address, subject="A test mail of Auscult", text="If you read this, Auscult can send e-mail."
     )
+
+
+def message_letter(*, address: str, subject: str, text: str) -> EmailMultiAlternatives:
+    """A mail that is sent at once and kept nowhere, because what it says is for the reader alone."""
+    html = render_to_string("mail/message.html", {"title": subject, "text": text})
+    return _letter(address=address, name="", subject=subject, text=text, html=html, reference="")
 
 
 def check_address(address: str) -> None:

@@ -269,6 +269,36 @@ class NotificationPreference(models.Model):
         return f"{self.user}: {self.topic} {self.mail}"
 
 
+class Invitation(models.Model):
+    """Lets somebody make an account with roles that an administrator signed for. Only the secret's digest is kept.
+
+    ``system_key`` is the one AI system that the roles are limited to; 0: everywhere.
+    """
+
+    email = models.EmailField()
+    roles = models.JSONField(default=list)
+    system_key = models.PositiveBigIntegerField(default=0)
+    invited_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    token_digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    @property
+    def roles_in_words(self) -> str:
+        return ", ".join(str(Role(role).label) for role in self.roles)
+
+    def __str__(self) -> str:
+        return f"Invitation {self.pk} of {self.email}"
+
+
 class ApiToken(models.Model):
     """Lets a program act for a person, for some purposes, until a day. Only the digest of the secret is kept."""
 

@@ -122,3 +122,8 @@ def token_by_id(pk: int) -> ApiToken:
     if token is None:
         raise NotFoundError(f"There is no token {pk}.", remedy="List them with: auscult token list.")
     return token
+
+
+def own_tokens(user: User) -> list[ApiToken]:
+    """Tokens of programs that act for a person now, the newest first; never a secret."""
+    return list(ApiToken.objects.filter(user=user, revoked_at=None, expires_at__gt=timezone.now()).order_by("-pk"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from core.pages import home, ledger, ledger_heads, notifications, session
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("sign-in/", session.SignIn.as_view(), name="sign-in"),
+    path("sign-in/", session.SignIn.as_view(), name="account_login"),
+    path("account/", include("core.account_urls")),
     path("sign-out/", session.SignOut.as_view(), name="sign-out"),
     path("theme/", session.choose_theme, name="theme"),
     path("governance/ledger/", ledger.ledger_page, name="ledger"),

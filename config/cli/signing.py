@@ -18,9 +18,11 @@ def sign_in_terminal(person: User) -> StepUp:
     Raises:
         DeniedError: it is not the person's password.
     """
+    from core.factors import factors_of
     from core.stepup import confirm_identity
 
     password = os.environ.get("AUSCULT_PASSWORD")
     if password is None:
         password = click.prompt(f"Password of {person.username}", hide_input=True, err=True)
-    return confirm_identity(user=person, password=password)
+    code = click.prompt(f"Code of {person.username}", err=True) if factors_of(person) else ""
+    return confirm_identity(user=person, password=password, code=code)

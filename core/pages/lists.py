@@ -16,9 +16,12 @@ from urllib.parse import urlencode
 from django.core.paginator import Page, Paginator
 from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import BaseExpression
+from django.utils.functional import Promise
 
 R = TypeVar("R")
 MOST_LETTERS = 200
+Text = str | Promise
+"""Words that a page shows: at hand, or looked up in the reader's language when they are shown."""
 Order = str | F | BaseExpression
 """What rows are ordered by: the name of a field, or an expression."""
 
@@ -35,7 +38,7 @@ class Column:
         numeric: Whether its cells are numbers.
     """
 
-    title: str
+    title: Text
     key: str = ""
     order: tuple[Order, ...] = ()
     value: Callable[[Any], Any] | None = None
@@ -55,9 +58,9 @@ class Choice:
     """
 
     name: str
-    title: str
-    every: str
-    options: tuple[tuple[str, str], ...]
+    title: Text
+    every: Text
+    options: tuple[tuple[str, Text], ...]
     field: str = ""
     keep: Callable[[Any, str], Any] | None = None
 
@@ -89,7 +92,7 @@ class ListPlan:
 class Head:
     """The head of a column as it is shown. ``aria`` is the value of ``aria-sort``; empty where nobody sorts by it."""
 
-    title: str
+    title: Text
     href: str
     aria: str
     numeric: bool
@@ -100,9 +103,9 @@ class Shown:
     """A choice with what was chosen."""
 
     name: str
-    title: str
-    every: str
-    options: tuple[tuple[str, str], ...]
+    title: Text
+    every: Text
+    options: tuple[tuple[str, Text], ...]
     value: str
 
 

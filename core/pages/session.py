@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from allauth.account.forms import LoginForm
+from allauth.account.views import LoginView
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -19,24 +21,24 @@ THEME_COOKIE = "theme"
 ONE_YEAR = 365 * 24 * 3600
 
 
-class SignInForm(AuthenticationForm):
+class SignInForm(LoginForm):  # type: ignore[misc]
     """One message for every failure, so that it does not tell which user names exist."""
-
-    error_messages = {
-        "invalid_login": "The user name or the password is not right. Both are case-sensitive.",
-        "inactive": "The user name or the password is not right. Both are case-sensitive.",
-    }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["username"].label = "User name"
+        self.fields["login"].label = _("User name or e-mail")
+        for name in ("login", "password"):
+            self.fields[name].widget.attrs.pop("placeholder", None)
+
+    def add_prefix(self, field_name: str) -> str:
+        """The first field is called ``username`` on the page and in what is sent."""
+        return "username" if field_name == "login" else str(super().add_prefix(field_name))
 
 
 @method_decorator(login_not_required, name="dispatch")
-class SignIn(auth_views.LoginView):
+class SignIn(LoginView):  # type: ignore[misc]
     template_name = "core/sign_in.html"
     form_class = SignInForm
-    redirect_authenticated_user = True
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """A part of a page that is asked for after the session ended: the whole page goes to sign-in, not the part."""
@@ -45,8 +47,14 @@ class SignIn(auth_views.LoginView):
             return HttpResponseClientRedirect(f"{request.path}?next={back}")
         return super().dispatch(request, *args, **kwargs)
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        from core.pages.account import sign_on_offer
+
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return context | {"sign_on": sign_on_offer(back=context.get("redirect_field_value") or "")}
+
     def form_invalid(self, form: Any) -> HttpResponse:
-        response = super().form_invalid(form)
+        response: HttpResponse = super().form_invalid(form)
         response.status_code = 422
         return response
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
+from core.factors import factors_of
 from core.models import ApiToken, Role, User
 from core.pages.forms import HouseForm, perform
 from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
@@ -23,7 +24,7 @@ from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
 from core.tokens import MOST_DAYS, token_by_id
 from governance.access_accounts import check_may_administer, check_may_change_roles, check_may_close_account
 from governance.selectors import people as selectors
-from governance.services.people import close_account, give_token, open_account, take_token
+from governance.services.people import close_account, give_token, open_account, take_factors, take_token
 from governance.services.roles import OF_THE_HOUSE, grant_role, withdraw_role
 from models_registry.models import AISystem
 
@@ -110,6 +111,10 @@ class CloseForm(SigningForm):
     )  # fmt: skip
 
 
+class FactorsForm(CloseForm):
+    """Why somebody's second factors are taken away."""
+
+
 class TokenForm(SigningForm):
     """What a program may do, for whom, how long."""
 
@@ -162,6 +167,7 @@ def person_detail(request: HouseRequest, pk: int) -> HttpResponse:
         "may_change": can(check_may_change_roles, request.user, person=person),
         "may_close": can(check_may_close_account, request.user, person=person),
         "now": timezone.now(),
+        "has_factor": bool(factors_of(person)),
         "form": form,
     }
     return render(request, "governance/person.html", context, status=form.status if form else 200)
@@ -169,7 +175,13 @@ def person_detail(request: HouseRequest, pk: int) -> HttpResponse:
 
 def _forms(request: HouseRequest, person: User, held: list[selectors.Held]) -> dict[str, SigningForm]:
     """The form of each act; what was sent is bound to its own."""
-    kinds = {"give": GiveRoleForm, "take": TakeRoleForm, "close": CloseForm, "open": SigningForm}
+    kinds = {
+        "give": GiveRoleForm,
+        "take": TakeRoleForm,
+        "close": CloseForm,
+        "open": SigningForm,
+        "factors": FactorsForm,
+    }
     sent = request.POST.get("act", "") if request.method == "POST" else ""
     made: dict[str, SigningForm] = {
         name: ask_or_skip(kind(request.POST if name == sent else None, prefix=name), request)
@@ -183,7 +195,7 @@ def _done(request: HouseRequest, form: SigningForm, person: User) -> bool:
     """Whether the act that was sent is done; a message says it."""
     acts: dict[type[SigningForm], Callable[..., None]] = {
         GiveRoleForm: grant_role, TakeRoleForm: partial(_take, form=form), CloseForm: close_account,
-        SigningForm: open_account,
+        SigningForm: open_account, FactorsForm: take_factors,
     }  # fmt: skip
     attempt_signed(form, request, partial(acts[type(form)], person=person, by=request.user))
     if form.refusal or not form.is_valid():

@@ -86,10 +86,16 @@ ACTS = (
         ),
     ),
     ("release_vote", gettext_lazy("A vote on the release of a synthetic cohort is cast")),
+    ("invitation", gettext_lazy("Somebody is invited to make an account, makes it, or the invitation is withdrawn")),
     ("cohort_role", gettext_lazy("A cohort is given a role")),
     ("stepup", gettext_lazy("A proof of identity for a signature is refused")),
     ("head", gettext_lazy("The head of the ledger is signed")),
-    ("account", gettext_lazy("Two accounts of one person are merged")),
+    (
+        "account",
+        gettext_lazy(
+            "An account is closed, opened or merged with another of the same person, or changes how it is signed in to"
+        ),
+    ),
     ("token", gettext_lazy("A program is given access for a person, or loses it")),
     ("escalation", gettext_lazy("Something that ran out is taken to somebody else")),
     ("answers", gettext_lazy("Questions about the system are answered")),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Q, QuerySet
 
 from core.errors import NotFoundError
-from core.models import ApiToken, LedgerEntry, Role, RoleGrant, User
+from core.models import ApiToken, Invitation, LedgerEntry, Role, RoleGrant, User
 from models_registry.models import AISystem
 
 
@@ -66,3 +66,20 @@ def tokens() -> QuerySet[ApiToken]:
 def entries_about(person: User) -> QuerySet[LedgerEntry]:
     """What the ledger has on a person's account, the newest first."""
     return LedgerEntry.objects.filter(subject_kind="User", subject_id=str(person.pk)).order_by("-index")
+
+
+def invitations() -> QuerySet[Invitation]:
+    """Invitations, the newest first; never a secret."""
+    return Invitation.objects.select_related("invited_by", "accepted_by").order_by("-pk")
+
+
+def invitation_by_id(pk: int) -> Invitation:
+    """One invitation.
+
+    Raises:
+        NotFoundError: there is none with this number.
+    """
+    found = invitations().filter(pk=pk).first()
+    if found is None:
+        raise NotFoundError(f"There is no invitation {pk}.", remedy="Open it from the list of invitations.")
+    return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from allauth.mfa.models import Authenticator
 from django.utils import timezone
 
 from core import ledger
+from core.account import end_sessions
 from core.errors import RELOAD, ConflictError
 from core.models import ApiToken, User
 from core.reach import service
@@ -50,6 +52,26 @@ def open_account(*, person: User, by: User, signed: StepUp) -> None:
         )
     payload = {"user": person.username, **proof.in_ledger()}
     ledger.record(actor=by.username, act="account.opened", subject=("User", person.pk), payload=payload)
+
+
+@service
+def take_factors(*, person: User, reason: str, by: User, signed: StepUp) -> None:
+    """Take away a person's second factors, who lost them, and sign them out everywhere.
+
+    They sign in with the password alone, and set up a new factor at once where their role asks for one.
+
+    Raises:
+        DeniedError: ``by`` is no administrator, means themselves, or has not proved who they are.
+        ConflictError: the person has no second factor.
+    """
+    check_may_close_account(by, person=person)
+    proof = check_stepped_up(signed, by)
+    gone, _ = Authenticator.objects.filter(user=person).delete()
+    if not gone:
+        raise ConflictError(f"{person.username} has no second factor.", remedy=RELOAD)
+    ended = end_sessions(person=person, keep="", by=by)
+    payload = {"user": person.username, "reason": reason, "sessions_ended": ended, **proof.in_ledger()}
+    ledger.record(actor=by.username, act="account.factors_taken", subject=("User", person.pk), payload=payload)
 
 
 @service
