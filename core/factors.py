@@ -1,4 +1,4 @@
-"""Second factors of a person: an authenticator app or a passkey, with recovery codes beside them."""
+"""Second factors of a person: an authenticator app or a security key, with recovery codes beside them."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def uses_code(user: User, code: str) -> bool:
 
 
 def key_challenge(user: User) -> dict[str, Any]:
-    """What a browser is asked to prove with one of the person's passkeys; the answer goes to :func:`uses_key`."""
+    """What a browser is asked to prove with one of the person's security keys; the answer goes to :func:`uses_key`."""
     from allauth.mfa.webauthn.internal import auth
 
     return dict(auth.begin_authentication(user))
 
 
 def uses_key(user: User, answer: Mapping[str, Any]) -> bool:
-    """Whether a browser's answer to :func:`key_challenge` comes from one of the person's passkeys."""
+    """Whether a browser's answer to :func:`key_challenge` comes from one of the person's security keys."""
     from allauth.mfa.webauthn.internal import auth
 
     try:

@@ -30,7 +30,7 @@ REFUSED = "stepup.refused"
 class StepUp:
     """That a person proved who they are, when, and how.
 
-    ``method`` is ``password``, ``password and code`` or ``password and passkey``.
+    ``method`` is ``password``, ``password and code`` or ``password and security key``.
     """
 
     user_id: int
@@ -54,7 +54,7 @@ def confirm_identity(*, user: User, password: str, code: str = "", key: Mapping[
 
     Args:
         code: Of the authenticator app, or a recovery code.
-        key: A browser's answer from a passkey, in place of a code.
+        key: A browser's answer from a security key, in place of a code.
 
     Raises:
         DeniedError: it is not the person's password, code or key, the account is closed, or too many tries failed.
@@ -69,9 +69,9 @@ def confirm_identity(*, user: User, password: str, code: str = "", key: Mapping[
     if key is not None:
         if not uses_key(user, key):
             raise _refused(
-                user, "This passkey is not one of yours, so nothing was signed.", "Use a key that your account lists."
+                user, "This security key is not one of yours, so nothing was signed.", "Use a key that your account lists."
             )
-        return StepUp(user_id=user.pk, at=timezone.now(), method="password and passkey")
+        return StepUp(user_id=user.pk, at=timezone.now(), method="password and security key")
     if not uses_code(user, code.strip()):
         raise _refused(
             user,

@@ -35,7 +35,7 @@ has_account = guarded(_check_account, opens="every account")
 
 
 class ProveForm(HouseForm):
-    """The password, and a passkey's answer that the browser fills in."""
+    """The password, and the answer of a security key that the browser fills in."""
 
     password = forms.CharField(
         label=gettext_lazy("Your password"),
@@ -43,7 +43,7 @@ class ProveForm(HouseForm):
         strip=False,
     )
     credential = forms.JSONField(
-        widget=forms.HiddenInput, error_messages={"required": gettext_lazy("The passkey gave no answer. Try again.")}
+        widget=forms.HiddenInput, error_messages={"required": gettext_lazy("The security key gave no answer. Try again.")}
     )
 
 
@@ -89,7 +89,7 @@ def sign_on_remove(request: HouseRequest, pk: int) -> HttpResponseRedirect:
 @has_account
 @never_cache
 def prove(request: HouseRequest) -> HttpResponse:
-    """Prove who one is with the password and a passkey, for what is signed in the next minutes."""
+    """Prove who one is with the password and a security key, for what is signed in the next minutes."""
     if Kind.WEBAUTHN not in factors_of(request.user):
         return redirect("account")
     form = bind(ProveForm, request)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from config.sign_in_settings import cache_settings
+from core import factor_secrets
+from core.account import browser_in_words
 from core.errors import DeniedError
+from core.factors import check_factor_roles
 from core.models import LedgerEntry, RoleGrant, User
 from core.stepup import confirm_identity
 
@@ -128,7 +134,7 @@ def test_an_app_is_set_up_from_the_page(client: Client, person: User) -> None:
         assert client.get(f"/account/factors/{path}").status_code == 200
 
 
-def test_a_role_that_needs_a_factor_is_led_to_set_one_up(client: Client, person: User, settings: object) -> None:
+def test_a_role_that_needs_a_factor_is_led_to_set_one_up(client: Client, person: User, settings: Any) -> None:
     RoleGrant.objects.create(user=person, role="dpo")
     client.force_login(person)
     assert client.get("/notifications/").status_code == 200
@@ -173,3 +179,83 @@ def test_a_recovery_code_signs_once_and_a_wrong_password_does_not_use_it_up(pers
 )
 def test_tries_are_counted_in_redis_where_there_is_one(url: str, place: str) -> None:
     assert cache_settings(url)["LOCATION"] == place
+
+
+def test_a_secret_is_stored_encrypted_and_with_another_key_no_code_fits(person: User, settings: Any) -> None:
+    TOTP.activate(person, SECRET)
+    kept = Authenticator.objects.get(user=person).data["secret"]
+    assert SECRET not in kept and factor_secrets.decrypt(kept) == SECRET
+    settings.SECRET_KEY = "another key of another installation"
+    assert factor_secrets.decrypt(kept) not in ("", SECRET)
+    with pytest.raises(DeniedError, match="code is not right"):
+        confirm_identity(user=person, password=PASSWORD, code=_code())
+
+
+def test_a_role_that_is_unknown_is_told_when_the_server_starts(settings: Any) -> None:
+    settings.AUSCULT_MFA_ROLES = ["dpo", "chair"]
+    with pytest.raises(ImproperlyConfigured, match="names chair"):
+        check_factor_roles()
+
+
+def test_what_changes_about_signing_in_is_in_the_ledger_and_told_by_mail(client: Client, person: User) -> None:
+    _sign_in(client)
+    new = "another long phrase 8"
+    client.post("/account/password/", {"oldpassword": PASSWORD, "password1": new, "password2": new})
+    assert list(LedgerEntry.objects.values_list("act", flat=True)) == ["account.password_changed"]
+    assert len(mail.outbox) == 1 and new not in str(mail.outbox[0].body)
+    assert _signed_in(client) and person.check_password(PASSWORD)
+    person.refresh_from_db()
+    assert person.check_password(new)
+
+
+def test_a_session_of_somebody_else_is_not_ended(client: Client, person: User) -> None:
+    other = Client()
+    User.objects.create_user("otto", password=PASSWORD)
+    _sign_in(client)
+    _sign_in(other, "otto")
+    own, foreign = UserSession.objects.get(user=person), UserSession.objects.exclude(user=person).get()
+    client.post("/account/sessions/", {"session": foreign.pk})
+    assert _signed_in(other) and "has ended, or it is not yours" in client.get("/account/").content.decode()
+    client.post("/account/sessions/", {"session": own.pk})
+    assert _signed_in(client), "the session that asks is not ended by this"
+    third = Client()
+    _sign_in(third)
+    client.post("/account/sessions/", {})
+    assert _signed_in(client) and third.get("/account/").status_code == 302
+    assert list(LedgerEntry.objects.values_list("act", flat=True)) == ["account.sessions_ended"]
+
+
+def test_an_administrator_takes_lost_factors_away_and_ends_the_sessions(client: Client, person: User) -> None:
+    ada = User.objects.create_user("ada", password=PASSWORD)
+    RoleGrant.objects.create(user=ada, role="administrator")
+    TOTP.activate(person, SECRET)
+    RecoveryCodes.activate(person)
+    office, lost = Client(), Client()
+    office.force_login(ada)
+    _sign_in(lost)
+    lost.post("/account/factors/authenticate/", {"code": _code()})
+    assert _signed_in(lost)
+    sent = {"act": "factors", "factors-reason": "Lost the phone", "factors-password": PASSWORD}
+    page = f"/administration/people/{person.pk}/"
+    assert "Take second factors away" in office.get(page).content.decode()
+    assert office.post(page, sent).status_code == 302
+    assert not Authenticator.objects.exists() and lost.get("/account/").status_code == 302
+    assert "account.factors_taken" in LedgerEntry.objects.values_list("act", flat=True)
+    again = Client()
+    _sign_in(again)
+    assert _signed_in(again)
+    assert office.post(f"/administration/people/{ada.pk}/", sent).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Windows"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 15_5) AppleWebKit/605 Version/18.5 Safari/605.1", "Safari on macOS"),
+        ("Mozilla/5.0 (Linux; Android 16) AppleWebKit/537 Chrome/140.0 Mobile Safari/537", "Chrome on Android"),
+        ("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537 Chrome/140.0 Safari/537 Edg/140.0", "Edge on Windows"),
+        ("curl/8.5", ""),
+    ],
+)
+def test_a_browser_is_named_in_words(agent: str, words: str) -> None:
+    assert browser_in_words(agent) == words
