@@ -69,7 +69,9 @@ def confirm_identity(*, user: User, password: str, code: str = "", key: Mapping[
     if key is not None:
         if not uses_key(user, key):
             raise _refused(
-                user, "This security key is not one of yours, so nothing was signed.", "Use a key that your account lists."
+                user,
+                "This security key is not one of yours, so nothing was signed.",
+                "Use a key that your account lists.",
             )
         return StepUp(user_id=user.pk, at=timezone.now(), method="password and security key")
     if not uses_code(user, code.strip()):

@@ -43,7 +43,8 @@ class ProveForm(HouseForm):
         strip=False,
     )
     credential = forms.JSONField(
-        widget=forms.HiddenInput, error_messages={"required": gettext_lazy("The security key gave no answer. Try again.")}
+        widget=forms.HiddenInput,
+        error_messages={"required": gettext_lazy("The security key gave no answer. Try again.")},
     )
 
 
