@@ -21,6 +21,7 @@ APPS = {
 }  # fmt: skip
 OPEN_TO_ALL = {
     "sign-in": "everybody", "account_login": "everybody", "sign-out": "everybody", "theme": "everybody",
+    "language": "everybody",
     "home": "every account", "socialaccount_connections": "every account",
 }  # fmt: skip
 BY_LINK = {"portal-link": "regulators", "invitation": "whoever holds the link"}

@@ -153,8 +153,12 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = os.environ.get("AUSCULT_TIME_ZONE", "UTC")
 USE_TZ = True
 USE_I18N = True
-# Pages are in English, whatever a browser asks for; reports in any language of governance.reports.base.LANGUAGES.
-LANGUAGES = [("en-gb", "English")]
+# Languages of pages: chosen by a person, else what the browser asks for. Reports have a language of their own.
+LANGUAGES = [("en-gb", "English"), ("de", "Deutsch")]
+LANGUAGE_COOKIE_NAME = "language"
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_HTTPONLY = True
+FORMAT_MODULE_PATH = ["config.formats"]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 
 STATIC_URL = "static/"
@@ -234,6 +238,7 @@ SESSION_COOKIE_AGE = 8 * 3600
 if PRODUCTION:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    LANGUAGE_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT = os.environ.get("AUSCULT_TLS_REDIRECT", "1") == "1"
     SECURE_HSTS_SECONDS = 31536000
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

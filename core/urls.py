@@ -13,6 +13,7 @@ urlpatterns = [
     path("account/", include("core.account_urls")),
     path("sign-out/", session.SignOut.as_view(), name="sign-out"),
     path("theme/", session.choose_theme, name="theme"),
+    path("language/", session.choose_language, name="language"),
     path("governance/ledger/", ledger.ledger_page, name="ledger"),
     path("governance/ledger/verify/", ledger.ledger_verify, name="ledger-verify"),
     path("governance/ledger/verification/", ledger.ledger_verification, name="ledger-verification"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils.translation import get_language
 
 from core.access import roles_of
 from core.inbox import Unread, unread_of
@@ -19,7 +21,14 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 
     Adds one query for a signed-in person's roles, and on whole pages one for the bell.
     """
-    context: dict[str, Any] = {"theme": theme_of(request), "product": "Auscult"}
+    language = get_language() or "en-gb"
+    context: dict[str, Any] = {
+        "theme": theme_of(request),
+        "product": "Auscult",
+        "language": language,
+        "language_tag": to_language_tag(language),
+        "languages": settings.LANGUAGES,
+    }
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         context["navigation"] = entries_for(user, path=request.path)
@@ -29,6 +38,12 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             # A function, so that fragments of pages, which have no bell, ask nothing.
             context["unread"] = lambda: unread_for(request)
     return context
+
+
+def to_language_tag(language: str) -> str:
+    """A language as documents name it: ``en-gb`` is written ``en-GB``."""
+    head, _, region = language.partition("-")
+    return f"{head}-{region.upper()}" if region else head
 
 
 def unread_for(request: HttpRequest) -> Unread:

@@ -1,12 +1,14 @@
-"""Signing in and out, and the choice of light or dark."""
+"""Signing in and out, and the choice of light or dark and of the language."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from allauth.account.forms import LoginForm
 from allauth.account.views import LoginView
+from django.conf import settings
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -73,12 +75,21 @@ def theme_of(request: HttpRequest) -> str:
 @require_POST
 def choose_theme(request: HttpRequest) -> HttpResponseRedirect:
     """Keep the choice in a cookie and go back to where it was made."""
-    chosen, back = request.POST.get("theme", "auto"), request.POST.get("back", "/")
+    return _chosen(request, THEME_COOKIE, request.POST.get("theme", "auto"), THEMES)
+
+
+@login_not_required
+@require_POST
+def choose_language(request: HttpRequest) -> HttpResponseRedirect:
+    """Keep the language in a cookie and go back to where it was chosen."""
+    return _chosen(request, settings.LANGUAGE_COOKIE_NAME, request.POST.get("language", ""), dict(settings.LANGUAGES))
+
+
+def _chosen(request: HttpRequest, cookie: str, value: str, known: Container[str]) -> HttpResponseRedirect:
+    back = request.POST.get("back", "/")
     if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         back = "/"
     response = HttpResponseRedirect(back)
-    if chosen in THEMES:
-        response.set_cookie(
-            THEME_COOKIE, chosen, max_age=ONE_YEAR, samesite="Lax", secure=request.is_secure(), httponly=True
-        )
+    if value in known:
+        response.set_cookie(cookie, value, max_age=ONE_YEAR, samesite="Lax", secure=request.is_secure(), httponly=True)
     return response

@@ -8,6 +8,8 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.translation import get_language, gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 register = template.Library()
 HYPHEN_MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
@@ -89,6 +91,18 @@ TONES = {
 """State -> tone. Whatever is not named here is waiting or at rest, and grey."""
 
 
+SWAPPED = str.maketrans(",.", ".,")
+
+
+def _german() -> bool:
+    return (get_language() or "").startswith("de")
+
+
+def _local(text: str) -> str:
+    """A number as the language of the page writes it: ``1,204.5`` is ``1.204,5`` in German."""
+    return text.translate(SWAPPED) if _german() else text
+
+
 @register.filter
 def tone(state: str) -> str:
     return TONES.get(str(state), "waiting")
@@ -96,13 +110,13 @@ def tone(state: str) -> str:
 
 @register.filter
 def when(moment: datetime | str | None) -> str:
-    """``22 Nov 2026 14:05 UTC``. Accepts ISO 8601 text too, as evidence holds it."""
+    """``22 Nov 2026 14:05 UTC``, in German ``22.11.2026 14:05 UTC``. Takes ISO 8601 too, as evidence holds it."""
     if not moment:
         return MISSING
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     local = timezone.localtime(moment) if timezone.is_aware(moment) else moment.replace(tzinfo=UTC)
-    return f"{local.day} {local:%b %Y %H:%M %Z}"
+    return f"{local:%d.%m.%Y %H:%M %Z}" if _german() else f"{local.day} {local:%b %Y %H:%M %Z}"
 
 
 @register.filter
@@ -117,7 +131,7 @@ def age(moment: datetime | None) -> str:
         return MISSING
     minutes = max(0, int((timezone.now() - moment).total_seconds() // 60))
     if minutes < 1:
-        return "less than a minute"
+        return gettext("less than a minute")
     if minutes < 60:
         return f"{minutes} min"
     return f"{minutes // 60} h" if minutes < 1440 else duration(60 * minutes)
@@ -129,7 +143,9 @@ def countdown(moment: datetime | None) -> str:
     if not moment:
         return MISSING
     seconds = (moment - timezone.now()).total_seconds()
-    return f"due in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} overdue"
+    if seconds > 0:
+        return gettext("due in %(span)s") % {"span": duration(seconds)}
+    return gettext("%(span)s overdue") % {"span": duration(-seconds)}
 
 
 @register.filter
@@ -141,7 +157,7 @@ def duration(seconds: float | None) -> str:
     hours, rest = divmod(span.seconds, 3600)
     minutes, left = divmod(rest, 60)
     if span.days:
-        return "1 day" if span.days == 1 else f"{span.days} days"
+        return ngettext("%(days)d day", "%(days)d days", span.days) % {"days": span.days}
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {left} s" if minutes and minutes < 10 else f"{minutes} min" if minutes else f"{left} s"
@@ -149,14 +165,14 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def rate(value: float | str | None, digits: int = 2) -> str:
-    """A number as clinical papers write it: ``.91``, ``−.04``, ``1.20``; an en dash where there is none."""
+    """A number as clinical papers write it: ``.91``, ``−.04``, ``1.20``, in German ``0,91``; an en dash for none."""
     if value is None or value == "":
         return MISSING
     text = f"{abs(float(value)):.{digits}f}"
-    if text.startswith("0."):
-        text = text[1:]
     negative = float(value) < 0 and float(text) != 0
-    return f"−{text}" if negative else text
+    if text.startswith("0.") and not _german():
+        text = text[1:]
+    return f"−{_local(text)}" if negative else _local(text)
 
 
 @register.simple_tag
@@ -164,7 +180,7 @@ def estimate(value: float | None, low: float | None = None, high: float | None =
     """``.91 (.88 to .94)``; without an interval only the number. ``to``, since a bound may be negative."""
     if value is None or low is None or high is None:
         return rate(value, digits)
-    dash = "–" if low >= 0 else " to "
+    dash = "–" if low >= 0 else gettext(" to ")
     return f"{rate(value, digits)} ({rate(low, digits)}{dash}{rate(high, digits)})"
 
 
@@ -174,14 +190,14 @@ def p_value(value: float | None) -> str:
     if value is None:
         return MISSING
     if value < 0.001:
-        return "< .001"
-    return "> .999" if value > 0.999 else rate(value, 3)
+        return f"< {rate(0.001, 3)}"
+    return f"> {rate(0.999, 3)}" if value > 0.999 else rate(value, 3)
 
 
 @register.filter
 def count(value: int | str | None) -> str:
     """``1,204``."""
-    return MISSING if value is None or value == "" else f"{int(value):,}"
+    return MISSING if value is None or value == "" else _local(f"{int(value):,}")
 
 
 @register.filter
@@ -190,7 +206,7 @@ def percent(share: float | None) -> str:
     if share is None:
         return MISSING
     value = 100 * float(share)
-    return f"{value:.0f} %" if value in (0, 100) else f"{value:.1f} %"
+    return f"{value:.0f} %" if value in (0, 100) else _local(f"{value:.1f} %")
 
 
 @register.filter
@@ -224,9 +240,9 @@ def file_size(size: int | str | None) -> str:
     value = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
         if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
+            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else _local(f"{value:.1f} {unit}")
         value /= 1000
-    return f"{value:.1f} TB"
+    return _local(f"{value:.1f} TB")
 
 
 @register.filter
@@ -236,12 +252,22 @@ def unlocalised(value: float | None) -> str:
 
 
 @register.filter
+def figure(value: float | str | None) -> str:
+    """A number to one digit, whole numbers without: ``2``, ``2.5``. What is no number is shown as it is."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return MISSING if value is None else str(value)
+    return _local(f"{number:.0f}" if number == round(number) else f"{number:.1f}")
+
+
+@register.filter
 def speed(value: float | None) -> str:
     """A rate or a sum to three digits: ``0.42``, ``8.3``, ``212``, ``1,480``."""
     if value is None:
         return MISSING
     number = float(value)
-    return f"{number:.2f}" if number < 1 else f"{number:.1f}" if number < 100 else f"{number:,.0f}"
+    return _local(f"{number:.2f}" if number < 1 else f"{number:.1f}" if number < 100 else f"{number:,.0f}")
 
 
 @register.filter
@@ -300,13 +326,13 @@ def kind_words(name: str | None) -> str:
 def fact(value: Any) -> str:
     """One declared value as a reader writes it: lists with commas, long fractions to four digits, digests short."""
     if value is None:
-        return "none"
+        return gettext("none")
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return gettext("yes") if value else gettext("no")
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return _local(f"{value:.4g}")
     if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        return _local(f"{value:,}") if abs(value) >= 10_000 else str(value)
     if isinstance(value, list | tuple):
         return ", ".join(fact(item) for item in value)
     return brief(str(value))
@@ -324,19 +350,28 @@ def pairs(value: Any) -> list[tuple[str, Any]]:
     return flat
 
 
+OUTCOMES = {"pass": _("Pass"), "fail": _("Fail"), "insufficient": _("Insufficient evidence")}
+POLICIES = {"pass": _("Met"), "fail": _("Failed"), "insufficient": _("Not met")}
+VERBS = {"pass": _("Passes"), "fail": _("Fails"), "insufficient": _("Insufficient evidence")}
+
+
+def _words(known: dict[str, Any], outcome: str) -> str:
+    return str(known.get(str(outcome), outcome))
+
+
 @register.filter
 def outcome_word(outcome: str) -> str:
     """The word for an outcome that comes without its row."""
-    return {"pass": "Pass", "fail": "Fail", "insufficient": "Insufficient evidence"}.get(str(outcome), str(outcome))
+    return _words(OUTCOMES, outcome)
 
 
 @register.filter
 def policy_word(outcome: str) -> str:
     """How a version stands against a policy, by the gate's outcome."""
-    return {"pass": "Met", "fail": "Failed", "insufficient": "Not met"}.get(str(outcome), str(outcome))
+    return _words(POLICIES, outcome)
 
 
 @register.filter
 def verb(outcome: str) -> str:
     """The outcome of a run as the banner says it."""
-    return {"pass": "Passes", "fail": "Fails", "insufficient": "Insufficient evidence"}.get(outcome, "Not judged")
+    return str(VERBS.get(outcome, _("Not judged")))

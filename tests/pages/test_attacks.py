@@ -133,7 +133,7 @@ def test_a_script_in_any_text_is_shown_as_text(house: SimpleNamespace, sign_in: 
     assert shown > 60
 
 
-OPEN_TO_ALL = {"sign-in", "sign-out", "theme", "home"}
+OPEN_TO_ALL = {"sign-in", "sign-out", "theme", "language", "home"}
 WAY_IN = {"account_login", "account_logout", "account_inactive", "account_reset_password",
           "account_reset_password_done", "account_reset_password_from_key", "account_reset_password_from_key_done",
           "mfa_authenticate", "openid_connect_login", "openid_connect_callback", "socialaccount_login_cancelled",
@@ -142,7 +142,7 @@ WAY_IN = {"account_login", "account_logout", "account_inactive", "account_reset_
 """Addresses for whoever has an account, and the way in; ``home`` sends a regulator on, and tells who has no role."""
 OWN = {"portal", "portal-standing", "portal-version", "portal-bundle", "portal-bundle-link", "portal-verifier",
        "portal-link"}  # fmt: skip
-FILLED = {"int": "1", "slug": "chest-model", "str": "x"}
+FILLED = {"int": "1", "slug": "chest-model", "str": "x", "base36": "1"}
 
 
 def every_address() -> dict[str, str]:

@@ -12,18 +12,21 @@ from django.utils.translation.template import templatize
 Marked = tuple[str | None, str, str | None]
 """Context, text, plural."""
 
-FUNCTIONS = ("gettext", "gettext_lazy", "gettext_noop")
+FUNCTIONS = ("_", "gettext", "gettext_lazy", "gettext_noop")
 PLURALS = ("ngettext", "ngettext_lazy")
 CONTEXTS = ("pgettext", "pgettext_lazy")
-IN_TEMPLATES = re.compile(r"\b(gettext|ngettext|pgettext|npgettext)\(")
+IN_TEMPLATES = re.compile(r"\b(_|gettext|ngettext|pgettext|npgettext)\(")
+
+APPS = ("config", "core", "models_registry", "evaluation", "synthetic", "governance")
 
 
 def marked_texts(root: Path) -> set[Marked]:
-    """Of the Python files of ``governance``, of what attacks on privacy mean, and of the templates of reports."""
+    """Of the Python files of all apps, and of the templates of pages, reports and mails."""
     found: set[Marked] = set()
-    for path in [*sorted((root / "governance").rglob("*.py")), root / "synthetic" / "suites" / "privacy_meanings.py"]:
-        found.update(_in_module(path.read_text(encoding="utf-8")))
-    for path in sorted((root / "templates").rglob("*.html")):
+    for app in APPS:
+        for path in sorted((root / app).rglob("*.py")):
+            found.update(_in_module(path.read_text(encoding="utf-8")))
+    for path in sorted([*(root / "templates").rglob("*.html"), *(root / "templates").rglob("*.txt")]):
         found.update(_in_template(path.read_text(encoding="utf-8")))
     return found
 

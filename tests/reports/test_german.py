@@ -13,9 +13,6 @@ from typing import Any
 import polib
 import pytest
 import yaml
-from django.http import HttpResponse
-from django.middleware.locale import LocaleMiddleware
-from django.test import RequestFactory
 from django.utils import translation
 
 from evaluation.engine.registry import SUITES
@@ -276,15 +273,6 @@ def test_every_word_behind_a_key_is_marked() -> None:
     options = {one for kind in types if "{" in kind for one in kind[kind.index("{") + 1 : -1].split("|")}
     names = {spoken(one) for one in options if not re.fullmatch(r"[A-Da-d]|[1-4]|I{1,3}[ab]?|IX", one)}
     assert names == set(terms.CHOICES)
-
-
-def test_pages_stay_english_whatever_a_browser_asks_for() -> None:
-    """Pages have no German texts of their own; the reasons that they show come from the same messages as reports."""
-    request = RequestFactory().get("/", HTTP_ACCEPT_LANGUAGE="de-DE,de;q=0.9")
-    with translation.override("de"):
-        LocaleMiddleware(HttpResponse).process_request(request)
-        assert translation.get_language() == "en-gb"
-        assert translation.gettext("Complete") == "Complete"
 
 
 # ---- Reports

@@ -1,0 +1,1 @@
+"""How Django writes numbers by language where a template names no filter."""
