@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` and `make test`.
-.PHONY: demo test setup setup-test check format messages bench-peers clean
+.PHONY: demo test setup setup-test check format messages docs bench-peers clean
 ARGS ?=
 PY := .venv/bin/python
 # Without compiled modules each of the many processes would compile torch, transformers and the rest again.
@@ -9,7 +9,7 @@ demo: setup
 	@$(PY) -m config.cli demo $(ARGS)
 
 test: setup-test
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 3 $(ARGS)
 
 setup:
 	@config/setup.sh $(if $(findstring --with-smollm,$(ARGS)),gguf)
@@ -31,6 +31,12 @@ format: setup-test
 # German texts of reports: collects what is marked, compiles locale/de; fails while a text lacks its German one.
 messages: setup-test
 	@$(PY) -m config.messages
+
+# The pages of docs/ as a site in var/site; docs/reference is written from the code first.
+docs: setup-test
+	@$(PY) -m config.reference
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+	@echo "The site is in var/site; open var/site/index.html."
 
 # Validity and speed of drift beside libraries that do not install with Auscult: they get an environment of their own.
 bench-peers: setup

@@ -1,4 +1,4 @@
-"""``make messages``: collect the marked texts of reports, and compile those in German.
+"""``make messages``: collect the texts of pages and reports, and compile those in German.
 
 Needs gettext's ``xgettext`` and, from the extra ``test``, polib. Nothing else does: the compiled file is committed.
 """
@@ -19,8 +19,10 @@ def main() -> int:
     """Write ``django.po`` and ``django.mo`` anew; name every text that has no German one yet."""
     import polib  # type: ignore[import-untyped]
 
+    before = {entry.msgid: entry.msgstr for entry in polib.pofile(str(FILE)) if not entry.msgctxt}
     _collect()
     texts = polib.pofile(str(FILE), wrapwidth=WIDTH)
+    _add_page_words(texts, before)
     texts.metadata.pop("POT-Creation-Date", None)  # it would differ at every run and say nothing
     texts.save()
     texts.save_as_mofile(str(FILE.with_suffix(".mo")))
@@ -38,6 +40,19 @@ def _collect() -> None:
     os.chdir(FILE.parents[3])
     django.setup()
     call_command("makemessages", locale=["de"], add_location="file", no_obsolete=True, ignore_patterns=list(LEFT_OUT))
+
+
+def _add_page_words(texts: Any, before: dict[str, str]) -> None:
+    """Words that Python gives to pages in English, which nothing marks (``config.page_words``)."""
+    import polib
+
+    from config.page_words import page_words
+
+    known = {entry.msgid for entry in texts if not entry.msgctxt}
+    for word, files in sorted(page_words(FILE.parents[3]).items()):
+        if word not in known:
+            places = [(name, "") for name in sorted(files)]
+            texts.append(polib.POEntry(msgid=word, msgstr=before.get(word, ""), occurrences=places))
 
 
 def _lacking(texts: Any) -> list[str]:

@@ -310,6 +310,18 @@ COMMANDS = Group(
             read_by="commands",
         ),
         Variable(
+            name="AUSCULT_SERVER",
+            meaning="The installation that `auscult api` asks, where `--server` is not given",
+            default="`http://127.0.0.1:8000`",
+            read_by="commands",
+        ),
+        Variable(
+            name="AUSCULT_TOKEN",
+            meaning="The token that `auscult api` sends",
+            default="it must be set",
+            read_by="commands",
+        ),
+        Variable(
             name="AUSCULT_PASSWORD",
             meaning="The password of whoever signs, for commands that ask for it",
             default="it is asked for",

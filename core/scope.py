@@ -53,6 +53,11 @@ def in_sight(systems: Iterable[int] | None) -> Iterator[None]:
         _sight.reset(token)
 
 
+def everything_in_sight() -> bool:
+    """Whether nothing is kept out of sight."""
+    return _sight.get() is None
+
+
 class SightManager(models.Manager[M]):
     """Rows of the systems that are in sight."""
 

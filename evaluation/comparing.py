@@ -16,7 +16,7 @@ from evaluation.engine.pairing import PairedScene
 from evaluation.execution.kept import table_of
 from evaluation.execution.shards import rules_of
 from evaluation.models import AuditRun, RunStatus
-from evaluation.selectors import PEOPLE, list_runs
+from evaluation.selectors import PEOPLE, of_no_window, requested_runs
 from models_registry.models import ModelVersion
 
 AT_ONCE = 50_000_000
@@ -103,7 +103,7 @@ def _runs(name: _Name) -> list[AuditRun]:
         return [_run(name.pk)]
     if not ModelVersion.objects.filter(pk=name.pk).exists():
         raise NotFoundError("There is no such version.", remedy="Begin at the list of systems.")
-    done = AuditRun.objects.filter(version=name.pk, status=RunStatus.DONE, window=None)
+    done = AuditRun.objects.filter(of_no_window(), version=name.pk, status=RunStatus.DONE)
     return list(done.only("pk", "protocol_id", "cohort_id").order_by("-pk")[:CANDIDATES])
 
 
@@ -120,7 +120,7 @@ def comparable_runs(*, beside: str = "") -> QuerySet[AuditRun]:
     Args:
         beside: One that is chosen, as an address names it (``run:12``): then those by its protocol alone.
     """
-    rows = list_runs().filter(status=RunStatus.DONE, window=None).defer("protocol__source", "cohort__summary")
+    rows = requested_runs().filter(status=RunStatus.DONE).defer("protocol__source", "cohort__summary")
     name = _named(beside) if beside else None
     if name is None or name.kind != "run":
         return rows

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Case, Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.core.cache import cache
+from django.db.models import Case, Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum, Value, When, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from core.errors import AuscultError, NotFoundError
+from core.scope import everything_in_sight
 from evaluation.engine.registry import known_metrics
-from evaluation.models import AuditRun, Measurement, Monitor, Outcome, Protocol, RunStatus, Shard, ShardStatus, Verdict
+from evaluation.models import (
+    AuditRun,
+    Measurement,
+    Monitor,
+    MonitorWindow,
+    Outcome,
+    Protocol,
+    RunStatus,
+    Shard,
+    ShardStatus,
+    Verdict,
+)
 from models_registry.models import AISystem, CohortVersion, ModelVersion
+from models_registry.selectors import unshown
 from models_registry.services.versions import model_store
 
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.JUDGING)
@@ -23,6 +39,8 @@ PEOPLE = (
     "protocol__approved_by",
     "requested_by",
 )
+UNLISTED = (*unshown("version"), "protocol__source", "protocol__body", "cohort__summary")
+"""What no list of runs shows: long texts and JSON."""
 WORST_FIRST = (Outcome.FAIL, Outcome.INSUFFICIENT, Outcome.PASS)
 SHARDS_SHOWN = 100
 SHARDS_READ = 4 * SHARDS_SHOWN
@@ -30,12 +48,26 @@ SHARDS_READ = 4 * SHARDS_SHOWN
 
 def list_runs() -> QuerySet[AuditRun]:
     """Every run with what a list shows, newest first."""
-    return AuditRun.objects.select_related("version__system", "cohort__cohort", "protocol", "requested_by")
+    rows = AuditRun.objects.select_related("version__system", "cohort__cohort", "protocol", "requested_by")
+    return rows.defer(*UNLISTED)
 
 
 def requested_runs() -> QuerySet[AuditRun]:
     """Runs that somebody asked for: those of a monitor's windows are listed with the monitor."""
-    return list_runs().filter(window=None)
+    return list_runs().filter(of_no_window())
+
+
+def of_no_window() -> Q:
+    """That a run judges no monitor's window. A database sees through it that half of the runs may be such."""
+    return Q(~Exists(MonitorWindow.objects.filter(run=OuterRef("pk"))))
+
+
+def newest_by_protocol() -> Q:
+    """That a run is the newest that is done of its version by its protocol, windows of monitors left out."""
+    later = AuditRun.objects.filter(
+        of_no_window(), status=RunStatus.DONE, version=OuterRef("version"), protocol=OuterRef("protocol")
+    )
+    return Q(~Exists(later.filter(pk__gt=OuterRef("pk"))), status=RunStatus.DONE)
 
 
 def judging_runs() -> QuerySet[AuditRun]:
@@ -78,11 +110,25 @@ def get_protocol(pk: int) -> Protocol:
 
 def auditable_versions() -> QuerySet[ModelVersion]:
     """Versions that an audit may still be requested for."""
-    return ModelVersion.objects.filter(status__in=["submitted", "in_audit", "void"]).select_related("system")
+    return (
+        ModelVersion.objects.filter(status__in=["submitted", "in_audit", "void"])
+        .select_related("system")
+        .defer("manifest", "sizes", "config", "card")
+    )
 
 
 def auditable_cohorts() -> QuerySet[CohortVersion]:
-    return CohortVersion.objects.select_related("cohort").defer("summary")
+    """Cohorts that an audit can be requested on. A cohort belongs to no system: somebody who sees single systems is
+    offered those that audits of these systems used, and those that nobody used yet; never a neighbour's."""
+    return not_of_neighbours(CohortVersion.objects.select_related("cohort").defer("summary"))
+
+
+def not_of_neighbours(rows: QuerySet[CohortVersion]) -> QuerySet[CohortVersion]:
+    """Without the cohorts that were used by systems out of sight alone."""
+    if everything_in_sight():
+        return rows
+    here, anywhere = AuditRun.objects.values("cohort"), AuditRun._base_manager.values("cohort")
+    return rows.filter(Q(pk__in=here) | ~Q(pk__in=anywhere))
 
 
 def usable_protocols() -> QuerySet[Protocol]:
@@ -220,17 +266,18 @@ def leading_verdicts(systems: Iterable[AISystem]) -> dict[int, Verdict]:
 
     Of the primary verdicts the first that failed, else the first without enough evidence, else the first that passed.
     """
-    done = judging_runs().filter(version__system=OuterRef("pk"), status=RunStatus.DONE, window=None)
+    keys = [system.pk for system in systems]
+    done = judging_runs().filter(of_no_window(), version__system__in=keys, status=RunStatus.DONE)
+    latest = [F("finished_at").desc(), F("pk").desc()]
+    place = Window(RowNumber(), partition_by=F("version__system"), order_by=latest)
+    newest = done.order_by().annotate(place=place).filter(place=1).values("pk")
     worst = Case(*(When(outcome=outcome, then=Value(place)) for place, outcome in enumerate(WORST_FIRST)))
-    newest = Subquery(done.order_by("-finished_at", "-pk").values("pk")[:1])
-    verdicts = Verdict.objects.filter(run=OuterRef("newest"), primary=True).annotate(rank=worst)
-    lead = Subquery(verdicts.order_by("rank", "position").values("pk")[:1])
-    asked = AISystem.objects.filter(pk__in=[system.pk for system in systems])
-    keys = asked.annotate(newest=newest).annotate(lead=lead).values("lead")
-    rows = Verdict.objects.filter(pk__in=keys).select_related("run__version")
-    deferred = ("manifest", "config", "card", "sizes")
-    rows = rows.defer(*(f"run__version__{name}" for name in deferred))
-    return {row.run.version.system_id: row for row in rows}
+    rows = Verdict.objects.filter(run__in=newest, primary=True).select_related("run__version")
+    rows = rows.annotate(rank=worst).order_by("rank", "position")
+    found: dict[int, Verdict] = {}
+    for row in rows.defer(*unshown("run__version")):
+        found.setdefault(row.run.version.system_id, row)
+    return found
 
 
 def get_verdict(run: AuditRun, position: int) -> Verdict:
@@ -290,14 +337,24 @@ def attempts_of(run: AuditRun) -> list[AuditRun]:
     return list(rows.order_by("attempt"))
 
 
-def evidence_of(run: AuditRun) -> tuple[dict[str, Any], AuscultError | None]:
-    """The evidence document, checked against its digest; with the reason when it cannot be had."""
+def evidence_in_short(run: AuditRun) -> tuple[dict[str, Any], AuscultError | None]:
+    """Of the evidence document what a page shows: how it was executed, notes, advice. Its bytes are checked against
+    the digest every time; what they say is read once, since equal digests say the same."""
     if not run.evidence_digest:
         return {}, None
     try:
-        return model_store().get_json(run.evidence_digest), None
+        data = model_store().get_bytes(run.evidence_digest)
     except AuscultError as error:
         return {}, error
+    key = f"evidence-in-short:1:{run.evidence_digest}"
+    kept: dict[str, Any] | None = cache.get(key)
+    if kept is None:
+        told = json.loads(data)
+        result = told.get("result", {})
+        part = {name: result[name] for name in ("notes", "advice") if name in result}
+        kept = {"execution": told.get("execution", {}), "result": part}
+        cache.set(key, kept, timeout=24 * 3600)
+    return kept, None
 
 
 def advice_of(run: AuditRun, evidence: dict[str, Any]) -> list[dict[str, Any]] | None:

@@ -12,6 +12,15 @@ from core.errors import NotFoundError
 from core.models import Role, User
 from evaluation.models import Alert, Webhook, WebhookDelivery
 from evaluation.selectors_monitors import UNCLOSED
+from models_registry.selectors import unshown
+
+GRAVITY = Case(When(severity="critical", then=Value(0)), When(severity="warning", then=Value(1)), default=Value(2))
+"""The gravest is the least."""
+PROGRESS = Case(
+    When(status="open", then=Value(0)), When(status="acknowledged", then=Value(1)),
+    When(status="snoozed", then=Value(2)), default=Value(3),
+)  # fmt: skip
+"""What nobody has taken up is the least."""
 
 
 def held_by(person: User) -> Q:
@@ -44,20 +53,19 @@ def list_alerts(chosen: AlertFilter, *, person: User) -> QuerySet[Alert]:
     rows = Alert.objects.select_related(
         "monitor__deployment__version__system", "window", "assigned_to", "monitor__owner"
     )
-    if chosen.state == "unclosed":
-        rows = rows.filter(status__in=UNCLOSED)
-    elif chosen.state != "all":
-        rows = rows.filter(status=chosen.state)
+    rows = in_state(rows, chosen.state)
     rows = rows.filter(severity=chosen.severity) if chosen.severity else rows
     rows = rows.filter(kind=chosen.kind) if chosen.kind else rows
     rows = rows.filter(monitor=int(chosen.monitor)) if chosen.monitor.isdecimal() else rows
     rows = rows.filter(held_by(person)) if chosen.mine else rows
-    grave = Case(When(severity="critical", then=Value(0)), When(severity="warning", then=Value(1)), default=Value(2))
-    state = Case(
-        When(status="open", then=Value(0)), When(status="acknowledged", then=Value(1)),
-        When(status="snoozed", then=Value(2)), default=Value(3),
-    )  # fmt: skip
-    return rows.order_by(state, grave, "-last_at", "-pk")
+    return rows.order_by(PROGRESS, GRAVITY, "-last_at", "-pk")
+
+
+def in_state(rows: QuerySet[Alert], state: str) -> QuerySet[Alert]:
+    """Alerts in one state, ``unclosed`` for every state but closed, ``all`` for any."""
+    if state == "unclosed":
+        return rows.filter(status__in=UNCLOSED)
+    return rows if state == "all" else rows.filter(status=state)
 
 
 def get_alert(pk: int) -> Alert:
@@ -81,7 +89,8 @@ def waiting_alerts(person: User) -> QuerySet[Alert]:
     if Role.COMMITTEE_CHAIR in roles_of(person):
         concerns |= Q(severity=Alert.Severity.CRITICAL)
     rows = Alert.objects.filter(due, concerns).exclude(severity=Alert.Severity.INFO)
-    return rows.select_related("monitor__deployment__version__system").order_by("-first_at")
+    rows = rows.select_related("monitor__deployment__version__system")
+    return rows.defer(*unshown("monitor__deployment__version")).order_by("-first_at")
 
 
 def list_webhooks() -> QuerySet[Webhook]:
@@ -89,7 +98,8 @@ def list_webhooks() -> QuerySet[Webhook]:
     counts = {
         f"n_{state}": Count("deliveries", filter=Q(deliveries__status=state)) for state in ("sent", "due", "dead")
     }
-    return Webhook.objects.select_related("monitor__deployment__version__system", "created_by").annotate(**counts)
+    rows = Webhook.objects.select_related("monitor__deployment__version__system", "created_by").annotate(**counts)
+    return rows.defer(*unshown("monitor__deployment__version"))
 
 
 def get_webhook(pk: int) -> Webhook:

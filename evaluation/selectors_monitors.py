@@ -12,7 +12,9 @@ from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquer
 from core.errors import NotFoundError
 from core.models import LedgerEntry
 from evaluation.models import Alert, Monitor, MonitorWindow, Protocol, StreamPoint
+from evaluation.selectors import not_of_neighbours
 from models_registry.models import CohortVersion, Deployment
+from models_registry.selectors import unshown
 
 FINAL = (
     MonitorWindow.Status.JUDGED,
@@ -61,6 +63,7 @@ class MonitorRow:
 def list_monitors(*, deployment: Deployment | None = None, every: bool = True) -> QuerySet[Monitor]:
     """Monitors, those that ended last; ``every=False`` leaves those out."""
     rows = Monitor.objects.select_related("deployment__version__system", "owner", "protocol")
+    rows = rows.defer(*unshown("deployment__version"), "protocol__source")
     if deployment is not None:
         rows = rows.filter(deployment=deployment)
     if not every:
@@ -326,4 +329,5 @@ def watching_protocols() -> list[Protocol]:
 def reference_cohorts() -> QuerySet[CohortVersion]:
     """Cohorts that windows can be compared with; those that monitors made themselves are left out."""
     rows = CohortVersion.objects.select_related("cohort").defer("summary").filter(windows=None)
+    rows = not_of_neighbours(rows)
     return rows.order_by("cohort__name", "-registered_at")

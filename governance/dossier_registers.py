@@ -13,6 +13,8 @@ from governance.selectors.risks import RiskLine, lines_of
 from governance.standing.register import Stated
 from models_registry.models import Deployment, ModelVersion
 
+TOLD_OF_FINDINGS = ("run_id", "criterion", "attribute", "n_failed", "evidence_digest", "run__version__label")
+
 
 def registers_of(version: ModelVersion, *, as_of: datetime) -> dict[str, Any]:
     """The registers of a version's system, by name. Each is an empty list where nothing is recorded.
@@ -28,7 +30,7 @@ def registers_of(version: ModelVersion, *, as_of: datetime) -> dict[str, Any]:
         as_of: An acceptance that has ended by then is not told.
     """
     system = version.system
-    risks = lines_of(Risk.objects.filter(system=version.system_id), now=as_of)
+    risks = lines_of(Risk.objects.filter(system=version.system_id), now=as_of, told=TOLD_OF_FINDINGS)
     overseen = oversight.register(system)
     return {
         "risks": [_risk(line) for line in risks],

@@ -43,6 +43,11 @@ OPEN_IMPORTS = (
 )
 
 
+def unshown(*paths: str) -> tuple[str, ...]:
+    """What no list shows of the version at the end of each path: long JSON, to ``defer``."""
+    return tuple(f"{path}__{name}" for path in paths for name in ("manifest", "sizes", "config", "card"))
+
+
 def list_systems() -> QuerySet[AISystem]:
     """Every system with ``n_versions`` and ``n_approved``, and the key, label and status of its latest version and of
     the latest that may be used."""

@@ -16,4 +16,5 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from config.settings import *  # noqa: E402, F403
 
+CACHES = {name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": name} for name in CACHES}  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

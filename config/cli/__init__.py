@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from config.cli.exits import BAD_INPUT, CRASHED, epilogue
 from core.errors import AuscultError, EnvironmentProblemError, NotFoundError
 
 if TYPE_CHECKING:
     from core.models import User
 
 COMMANDS = {
+    "api": ("config.cli.api", "api"),
     "audit": ("config.cli.audit", "audit"),
     "cohort": ("config.cli.cohort", "cohort"),
+    "completion": ("config.cli.completion", "completion"),
     "demo": ("config.cli.demo", "demo"),
     "deployment": ("config.cli.deployment", "deployment"),
     "gate": ("config.cli.gate", "gate"),
@@ -36,8 +39,6 @@ COMMANDS = {
     "verify": ("config.cli.verify", "verify"),
     "version": ("config.cli.version", "version"),
 }
-BAD_INPUT = 3
-CRASHED = 70
 
 
 class LazyGroup(click.Group):
@@ -54,7 +55,7 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, epilog=epilogue())
 @click.version_option(package_name="auscult")
 @click.option(
     "--home",

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.cli.exits import BAD_INPUT
 from core.errors import AuscultError, ProtocolError
 
 if TYPE_CHECKING:
     from evaluation.engine import Protocol
     from models_registry.cohorts import Mapping
-
-BAD_INPUT = 3
 
 
 class BadUsage(click.UsageError):

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponseRedirect
+from django.utils.functional import Promise
+from django.utils.translation import gettext
 
 from core.errors import AuscultError, ConflictError, DeniedError
 
@@ -37,8 +39,12 @@ class HouseForm(forms.Form):
             # The summary stands apart from the fields: "This field is required" would not say which one.
             if field.error_messages.get("required") == forms.Field.default_error_messages["required"]:
                 told = field.label or name.replace("_", " ").capitalize()
-                field.error_messages["required"] = f"Fill in or choose: {told}."
+                field.error_messages["required"] = gettext("Fill in or choose: %(field)s.") % {
+                    "field": gettext(str(told))
+                }
         self.refusal: AuscultError | None = None
+        for field in self.fields.values():
+            _say_choices(field)
 
     @property
     def status(self) -> int:
@@ -59,6 +65,15 @@ class HouseForm(forms.Form):
         if self.refusal:
             lines.append(line_of(self.refusal))
         return lines
+
+
+def _say_choices(field: forms.Field) -> None:
+    """Words of fixed choices in the language of the page; rows of the database keep their names."""
+    if not isinstance(field, forms.ChoiceField) or isinstance(field, forms.ModelChoiceField):
+        return
+    pairs: list[Any] = list(field.choices)  # type: ignore[arg-type]
+    if pairs and all(isinstance(word, str | Promise) for _, word in pairs):
+        field.choices = [(value, gettext(str(word)) if word else word) for value, word in pairs]
 
 
 F = TypeVar("F", bound=HouseForm)

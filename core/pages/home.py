@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
@@ -15,6 +16,7 @@ from core.reach import acting_on, reach_of, works_here
 from core.scope import in_sight
 
 MOST_URGENT = 3
+PAGE_SIZE = 50
 
 
 def home(request: HouseRequest) -> HttpResponse:
@@ -22,10 +24,12 @@ def home(request: HouseRequest) -> HttpResponse:
     if not works_here(request.user):
         regulates = Role.REGULATOR in roles_of(request.user)
         return redirect("portal") if regulates else render(request, "core/no_role.html")
+    queue = _queue(request.user)
     context = {
         "urgent": unread_urgent(request.user)[:MOST_URGENT],
         "more_urgent": max(0, unread_for(request).urgent - MOST_URGENT),
-        "queue": _queue(request.user),
+        "waiting": len(queue),
+        "page": Paginator(queue, PAGE_SIZE).get_page(request.GET.get("page")),
         "panels": panels_for("home", request.user, None),
     }
     return render(request, "core/home.html", context)

@@ -17,6 +17,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import BaseExpression
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 
 R = TypeVar("R")
 MOST_LETTERS = 200
@@ -55,14 +56,17 @@ class Choice:
         options: The values that an address may name, with their words; nothing fits any other value.
         field: The field that has the value, where ``keep`` does not say more.
         keep: Rows and value -> the rows that fit.
+        usual: One of the options, which holds where an address names none; a list of work begins with what is open.
+            Then there is no word for not narrowing: an option says it.
     """
 
     name: str
     title: Text
-    every: Text
     options: tuple[tuple[str, Text], ...]
+    every: Text = ""
     field: str = ""
     keep: Callable[[Any, str], Any] | None = None
+    usual: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ class ListPlan:
     sort: str = ""
     search: tuple[str, ...] = ()
     text: Callable[[Any], str] | None = None
-    searched: str = "Search"
+    searched: Text = "Search"
     choices: tuple[Choice, ...] = ()
     size: int = 25
     anchor: str = ""
@@ -107,6 +111,12 @@ class Shown:
     every: Text
     options: tuple[tuple[str, Text], ...]
     value: str
+    usual: str = ""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether something else than usual was chosen."""
+        return self.value != self.usual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +142,12 @@ class Listing(Generic[R]):
     @property
     def filtered(self) -> bool:
         """Whether the list is narrowed."""
-        return bool(self.words or any(item.value for item in self.choices))
+        return bool(self.words or any(item.narrows for item in self.choices))
+
+    @property
+    def begins_narrow(self) -> bool:
+        """Whether it does not show everything where nothing is asked."""
+        return any(item.usual for item in self.choices)
 
     @property
     def searchable(self) -> bool:
@@ -141,8 +156,7 @@ class Listing(Generic[R]):
     @property
     def narrowing(self) -> dict[str, str]:
         """What narrows the list, for an address."""
-        asked = dict(self.kept) | {"q": self.words} | {item.name: item.value for item in self.choices}
-        return {name: value for name, value in asked.items() if value}
+        return dict(self.kept) | _asked(self.words, self.choices)
 
     @property
     def query(self) -> str:
@@ -192,7 +206,7 @@ def read_list(
     found = _sorted(found, plan, sort or plan.sort)
     kept = {name: plain(query[name])[:MOST_LETTERS] for name in keep if query.get(name)}
     asked = {"q": words} | {item.name: item.value for item in choices}
-    narrowing = kept | asked
+    narrowing = kept | _asked(words, choices)
     return Listing(
         plan=plan,
         page=_Pages(found, plan.size, known=count(asked) if count else None).get_page(query.get("page")),
@@ -226,10 +240,18 @@ def _beginning(asked: Mapping[str, str]) -> str:
 
 
 def _shown(choice: Choice, asked: str) -> Shown:
-    value, options = plain(asked)[:MOST_LETTERS], choice.options
+    value, options = plain(asked)[:MOST_LETTERS] or choice.usual, choice.options
     if value and value not in dict(options):
         options = (*options, (value, value))
-    return Shown(name=choice.name, title=choice.title, every=choice.every, options=options, value=value)
+    return Shown(
+        name=choice.name, title=choice.title, every=choice.every, options=options, value=value, usual=choice.usual
+    )
+
+
+def _asked(words: str, choices: Sequence[Shown]) -> dict[str, str]:
+    """What an address must hold to narrow a list so: what is usual is left out."""
+    asked = {"q": words} | {item.name: item.value for item in choices if item.narrows}
+    return {name: value for name, value in asked.items() if value}
 
 
 def _searched(rows: Any, plan: ListPlan, words: str) -> Any:
@@ -257,12 +279,20 @@ def _sorted(rows: Any, plan: ListPlan, sort: str) -> Any:
         return rows
     down = sort.startswith("-")
     if isinstance(rows, QuerySet):
-        terms = [F(term) if isinstance(term, str) else term for term in column.order]
-        ordered = [term.desc(nulls_last=True) if down else term.asc(nulls_last=True) for term in terms]
+        ordered = [_ordered(rows, term, down) for term in column.order]
         return rows.order_by(*ordered, "-pk" if down else "pk")
     value: Callable[[Any], Any] = column.value or (lambda _: None)
     known = [row for row in rows if value(row) is not None]
     return sorted(known, key=value, reverse=down) + [row for row in rows if value(row) is None]
+
+
+def _ordered(rows: QuerySet[Any], term: Order, down: bool) -> Any:
+    """One term of an order. What always has a value is ordered plainly: an index has it in that order."""
+    known = {field.name for field in rows.model._meta.fields if not field.null}
+    if isinstance(term, str) and (term in known or term == "pk"):
+        return f"-{term}" if down else term
+    way = F(term) if isinstance(term, str) else term
+    return way.desc(nulls_last=True) if down else way.asc(nulls_last=True)
 
 
 def _head(column: Column, sort: str, narrowing: Mapping[str, str], plan: ListPlan) -> Head:
@@ -270,8 +300,7 @@ def _head(column: Column, sort: str, narrowing: Mapping[str, str], plan: ListPla
         return Head(title=column.title, href="", aria="", numeric=column.numeric)
     aria = {column.key: "ascending", f"-{column.key}": "descending"}.get(sort, "none")
     down = column.down if aria == "none" else aria == "ascending"
-    asked = {name: value for name, value in narrowing.items() if value}
-    told = urlencode(asked | {"sort": f"-{column.key}" if down else column.key})
+    told = urlencode(dict(narrowing) | {"sort": f"-{column.key}" if down else column.key})
     anchor = f"#{plan.anchor}" if plan.anchor else ""
     return Head(title=column.title, href=f"?{told}{anchor}", aria=aria, numeric=column.numeric)
 
@@ -281,6 +310,9 @@ def _sorts(plan: ListPlan) -> tuple[tuple[str, str], ...]:
     found = []
     for column in plan.columns:
         if column.key:
-            up, down = (column.key, f"{column.title}, upwards"), (f"-{column.key}", f"{column.title}, downwards")
+            up, down = (
+                (column.key, gettext("%(title)s, upwards") % {"title": column.title}),
+                (f"-{column.key}", gettext("%(title)s, downwards") % {"title": column.title}),
+            )
             found += [down, up] if column.down else [up, down]
     return tuple(found)

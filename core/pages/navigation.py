@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import roles_of
 from core.models import Role, User
@@ -56,7 +57,7 @@ def entries_for(user: User, *, path: str) -> list[Entry]:
 
 def roles_in_words(user: User) -> str:
     """``Auditor, clinician lead``; or that there is none."""
-    labels = [str(role.label) for role in Role if (role, EVERYWHERE) in grants_of(user)]
+    labels = [gettext(str(role.label)) for role in Role if (role, EVERYWHERE) in grants_of(user)]
     limited = {role for role, key in grants_of(user) if key != EVERYWHERE}
-    labels += [f"{role.label} on single systems" for role in Role if role in limited]
+    labels += [gettext("%(label)s on single systems") % {"label": role.label} for role in Role if role in limited]
     return ", ".join(labels).capitalize().replace("Ml ", "ML ") if labels else "No role yet"

@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
-from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from core import inbox, mail, preferences
@@ -20,6 +21,7 @@ from core.access import can
 from core.models import Notification, NotificationPreference, Topic, User
 from core.notifications import mark_read
 from core.pages.forms import HouseForm, attempt, bind, perform
+from core.pages.lists import Choice, Listing, ListPlan, read_list
 from core.pages.panels import QueueItem, queue_source
 from core.pages.readers import HouseRequest, reads, reads_within
 
@@ -30,20 +32,25 @@ CHOICES = [
 ]
 
 
+NOTIFICATIONS = ListPlan(
+    columns=(),
+    search=("title", "text"),
+    searched=_("Words"),
+    choices=(
+        Choice(name="topic", title=_("About"), every=_("Everything"), field="topic", options=tuple(Topic.choices)),
+        Choice(name="urgency", title=_("Urgency"), every=_("Any"), field="urgency",
+               options=tuple(Notification.Urgency.choices)),
+    ),
+    size=PAGE_SIZE,
+)  # fmt: skip
+
+
 @require_safe
 @reads_within
 def notifications(request: HouseRequest) -> HttpResponse:
-    topic, urgency = request.GET.get("topic", ""), request.GET.get("urgency", "")
-    rows = inbox.inbox(request.user, topic=topic, urgency=urgency)
-    context = {
-        "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
-        "page_query": urlencode({"topic": topic, "urgency": urgency}) + "&",
-        "topic": topic,
-        "urgency": urgency,
-        "topics": Topic.choices,
-        "urgencies": Notification.Urgency.choices,
-    }
-    return render(request, "core/notifications.html", context)
+    """What is unread first, and the newest first in both."""
+    listing: Listing[Notification] = read_list(request.GET, inbox.inbox(request.user), NOTIFICATIONS)
+    return render(request, "core/notifications.html", {"listing": listing})
 
 
 @require_GET
@@ -64,7 +71,7 @@ def read(request: HouseRequest) -> HttpResponseRedirect:
     named = [int(pk) for pk in request.POST.getlist("notification") if pk.isascii() and pk.isdecimal() and len(pk) < 19]
     mark_read(by=request.user, pks=None if "all" in request.POST else named)
     kept = urlencode(
-        {name: request.POST.get(name, "") for name in ("topic", "urgency", "page") if name in request.POST}
+        {name: request.POST.get(name, "") for name in ("q", "topic", "urgency", "page") if name in request.POST}
     )
     return HttpResponseRedirect(f"{reverse('notifications')}?{kept}")
 
@@ -82,7 +89,7 @@ class PreferencesForm(HouseForm):
         label="Your time zone",
         required=False,
         choices=lambda: [
-            ("", f"That of the installation ({settings.TIME_ZONE})"),
+            ("", gettext("That of the installation (%(TIME_ZONE)s)") % {"TIME_ZONE": settings.TIME_ZONE}),
             *((name, name.replace("_", " ")) for name in preferences.zones()),
         ],
         help_text="The hour of the digest is read in it.",
@@ -162,7 +169,9 @@ def mails_to_see_to(user: User) -> Iterator[QueueItem]:
     since, number = inbox.failed_since(), inbox.failed_count()
     if since is not None:
         yield QueueItem(
-            title="1 e-mail could not be sent" if number == 1 else f"{number} e-mails could not be sent",
+            title="1 e-mail could not be sent"
+            if number == 1
+            else gettext("%(number)s e-mails could not be sent") % {"number": number},
             why="People were told in the app only, and contacts outside not at all.",
             href=reverse("failed-mails"),
             since=since,

@@ -8,87 +8,19 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.translation import get_language, gettext, ngettext
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language, gettext, ngettext, npgettext
 from django.utils.translation import gettext_lazy as _
+
+from core.pages.law import law_of
+from core.pages.sizes import known_size
+from core.tones import TONES
 
 register = template.Library()
 HYPHEN_MINUS = re.compile(r"(?<![\w.)])-(?=\.?\d)")
 LONG_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 MISSING = "–"
-
-TONES = {
-    "pass": "pass",
-    "approved": "pass",
-    "approve": "pass",
-    "done": "pass",
-    "issued": "pass",
-    "registered": "pass",
-    "ok": "pass",
-    "ready": "pass",
-    "active": "pass",
-    "complete": "pass",
-    "fail": "fail",
-    "failed": "fail",
-    "rejected": "fail",
-    "reject": "fail",
-    "blocked": "fail",
-    "error": "fail",
-    "revoked": "fail",
-    "nonconform": "fail",
-    "insufficient": "insufficient",
-    "warning": "insufficient",
-    "stale": "insufficient",
-    "missing": "insufficient",
-    "void": "insufficient",
-    "unfinished": "insufficient",
-    "running": "working",
-    "judging": "working",
-    "inspecting": "working",
-    "receiving": "working",
-    "checking": "working",
-    "registering": "working",
-    "in_audit": "working",
-    "in_review": "working",
-    "open": "working",
-    "partial": "working",
-    "draft": "working",
-    "accepted": "pass",
-    "returned": "insufficient",
-    "yes": "yes",
-    "no": "rest",
-    "not_applicable": "rest",
-    "withdrawn": "rest",
-    "proposed": "waiting",
-    "removed": "rest",
-    "lapsed": "fail",
-    "claimed": "working",
-    "deployed": "pass",
-    "conditional": "pass",
-    "met": "pass",
-    "suspended": "insufficient",
-    "ended": "rest",
-    "low": "pass",
-    "medium": "insufficient",
-    "high": "fail",
-    "very_high": "fail",
-    "overdue": "fail",
-    "implemented": "working",
-    "verified": "pass",
-    "dropped": "rest",
-    "closed": "rest",
-    "superseded": "rest",
-    "in_force": "pass",
-    "added": "pass",
-    "run_out": "fail",
-    "met_late": "insufficient",
-    "late_at_intake": "insufficient",
-    "not_started": "insufficient",
-    "at_once": "insufficient",
-    "explained": "rest",
-    "investigating": "working",
-    "unknown": "unknown",
-}
-"""State -> tone. Whatever is not named here is waiting or at rest, and grey."""
 
 
 SWAPPED = str.maketrans(",.", ".,")
@@ -213,7 +145,23 @@ def percent(share: float | None) -> str:
 def nouns(number: int | None, words: str) -> str:
     """``{{ n|nouns:"study,studies" }}`` gives ``1 study`` or ``1,204 studies``."""
     one, many = words.split(",")
-    return f"{count(number)} {one if number == 1 else many}"
+    return f"{count(number)} {npgettext('count', one, many, number or 0)}"
+
+
+@register.filter
+def said(words: Any) -> str:
+    """Words that Python gives in English, such as a state or the head of a column, in the language of the page.
+
+    What stands in no catalogue (a name, a sentence with numbers) is shown as it is, and so is finished markup.
+    """
+    text = "" if words is None else str(words)
+    return gettext(text) if text and not isinstance(text, SafeString) else text
+
+
+@register.filter
+def limbs(letters: list[str]) -> str:
+    """Limbs of a paragraph, as law names them: ``(a), (f)``."""
+    return ", ".join(f"({letter})" for letter in letters)
 
 
 @register.filter
@@ -311,7 +259,7 @@ def _signed(text: str) -> str:
 @register.filter
 def brief(text: str | None) -> str:
     """A text with its digests shortened: all of a digest is never read, and breaks a narrow page."""
-    return LONG_DIGEST.sub(r"\1…", text or "")
+    return LONG_DIGEST.sub(r"\1…", str(text or ""))
 
 
 @register.filter
@@ -375,3 +323,16 @@ def policy_word(outcome: str) -> str:
 def verb(outcome: str) -> str:
     """The outcome of a run as the banner says it."""
     return str(VERBS.get(outcome, _("Not judged")))
+
+
+@register.simple_tag
+def room_for(address: str) -> SafeString:
+    """``width`` and ``height`` of the picture at an address, where it was drawn before: the page leaves room for it."""
+    size = known_size(address)
+    return format_html('width="{}" height="{}"', *size) if size else SafeString()
+
+
+@register.inclusion_tag("components/law.html")
+def law(duty: str, version: Any = None) -> dict[str, Any]:
+    """The articles of the duty that a page speaks of: ``{% law "incidents" version=incident.version %}``."""
+    return law_of(duty, version)

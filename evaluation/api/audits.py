@@ -181,7 +181,7 @@ def request_audit(request: TokenRequest, body: AuditIn) -> Any:
 @router.operation("GET", "/audits", scope=Scope.READ, gives=Page[AuditOut], name="audits")
 def list_audits(request: TokenRequest, paging: Query[Paging], wanted: Query[AuditFilter]) -> Any:
     """Audits, newest first; without those of monitors' windows unless they are asked for."""
-    rows = runs_seen(request) if wanted.windows else runs_seen(request).filter(window=None)
+    rows = runs_seen(request) if wanted.windows else runs_seen(request).filter(selectors.of_no_window())
     given = {
         "status": wanted.status,
         "outcome": wanted.outcome,

@@ -102,6 +102,7 @@ class AuditRun(OfSystem):
 
     class Meta:
         ordering = ["-requested_at"]
+        indexes = [models.Index(fields=["requested_at", "id"], name="run_requested")]
         constraints = [
             models.UniqueConstraint(fields=["spec_digest", "attempt"], name="run_attempt_once"),
             models.UniqueConstraint(
@@ -239,6 +240,7 @@ class Measurement(OfSystem):
     class Meta:
         ordering = ["run", "position"]
         constraints = [models.UniqueConstraint(fields=["run", "position"], name="measurement_once")]
+        indexes = [models.Index(fields=["run", "patients"], name="measurement_patients")]
 
     def __str__(self) -> str:
         return f"{self.metric} {self.label} {self.group}"

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.http import urlencode
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can, people_with
 from core.models import INSIDERS, User
 from core.pages.forms import HouseForm
+from core.pages.lists import Choice, Column, Listing, ListPlan, Text, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation import selectors_alerts
 from evaluation import selectors_monitors as selectors
@@ -29,7 +30,21 @@ from evaluation.pages.monitors_words import group_words, span_words, stream_word
 from evaluation.services import alerts as services
 
 PAGE_SIZE = 40
-STATES = (("unclosed", "Not closed"), *Alert.Status.choices, ("all", "All"))
+STATES: tuple[tuple[str, Text], ...] = (("unclosed", _("Not closed")), *Alert.Status.choices, ("all", _("All")))
+ALERTS = ListPlan(
+    columns=(
+        Column(title=_("Alert"), key="title", order=("title",)),
+        Column(title=_("Severity"), key="severity", order=(selectors_alerts.GRAVITY,)),
+        Column(title=_("State"), key="state", order=(selectors_alerts.PROGRESS,)),
+        Column(title=_("Monitor"), key="monitor-name", order=("monitor__name", "monitor__deployment__site")),
+        Column(title=_("Times"), key="times", order=("times",), down=True, numeric=True),
+        Column(title=_("Last raised"), key="last", order=("last_at",), down=True),
+        Column(title=_("Who"), key="who", order=("assigned_to__last_name", "assigned_to__username")),
+    ),
+    search=("title", "monitor__name", "monitor__deployment__site", "monitor__deployment__version__system__name"),
+    searched=_("Words, monitor, site or system"),
+    size=PAGE_SIZE,
+)
 SNOOZES = (
     ("4", "4 hours"),
     ("24", "1 day"),
@@ -125,39 +140,28 @@ SERVICES: dict[str, Any] = {
 }
 
 
-def _filter_of(request: HouseRequest) -> selectors_alerts.AlertFilter:
-    """What the address asks for; what it does not know does not narrow."""
-    asked = {name: request.GET.get(name, "").strip() for name in ("state", "severity", "kind", "monitor", "mine")}
-    known = {
-        "state": {name for name, _ in STATES},
-        "severity": set(Alert.Severity.values),
-        "kind": set(Alert.Kind.values),
-    }
-    for name, values in known.items():
-        asked[name] = asked[name] if asked[name] in values else ""
-    asked["monitor"] = asked["monitor"] if asked["monitor"].isdecimal() and len(asked["monitor"]) < 19 else ""
-    return selectors_alerts.AlertFilter(**asked | {"state": asked["state"] or "unclosed"})
-
-
 @require_safe
 @reads_within
 def alert_list(request: HouseRequest) -> HttpResponse:
     """What needs somebody, the gravest on top; the table asks for itself again every minute."""
-    chosen = _filter_of(request)
-    page = Paginator(selectors_alerts.list_alerts(chosen, person=request.user), PAGE_SIZE).get_page(
-        request.GET.get("page")
-    )
-    context = {
-        "page": page,
-        "chosen": chosen,
-        "filtered": chosen != selectors_alerts.AlertFilter(),
-        "page_query": urlencode(chosen.query) + "&",
-        "states": STATES,
-        "severities": Alert.Severity.choices,
-        "kinds": Alert.Kind.choices,
-        "monitors": selectors.list_monitors(),
-    }
+    every = selectors_alerts.list_alerts(selectors_alerts.AlertFilter(state="all"), person=request.user)
+    listing: Listing[Alert] = read_list(request.GET, every, _plan(request.user))
+    context = {"listing": listing, "some": bool(listing.page.object_list) or Alert.objects.exists()}
     return render(request, "evaluation/alerts.html", context)
+
+
+def _plan(person: User) -> ListPlan:
+    """What the list can be asked, with the monitors that there are."""
+    monitors = tuple((str(item.pk), f"{item.name}, {item.deployment.site}") for item in selectors.list_monitors())
+    return replace(ALERTS, choices=(
+        Choice(name="state", title=_("State"), options=STATES, usual="unclosed", keep=selectors_alerts.in_state),
+        Choice(name="severity", title=_("Severity"), every=_("Any"), options=tuple(Alert.Severity.choices),
+               field="severity"),
+        Choice(name="kind", title=_("About"), every=_("Anything"), options=tuple(Alert.Kind.choices), field="kind"),
+        Choice(name="monitor", title=_("Monitor"), every=_("Every monitor"), options=monitors, field="monitor"),
+        Choice(name="mine", title=_("Whose"), every=_("Everybody's"), options=(("1", _("Mine")),),
+               keep=lambda rows, _value: rows.filter(selectors_alerts.held_by(person))),
+    ))  # fmt: skip
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -11,6 +11,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from core.pages.readers import HouseRequest, reads
@@ -135,8 +136,12 @@ def _why_no_scores(found: Sequence[Measured], choice: Choice) -> str:
     if not scored or (choice.label, choice.attribute) in scored:
         return ""
     if choice.label in {label for label, _ in scored}:
-        return f"Scores were not measured by {words(choice.attribute)}. Choose another attribute."
-    return f"The model gives no score of {words(choice.label)} itself. Choose another label."
+        return gettext("Scores were not measured by %(attribute)s. Choose another attribute.") % {
+            "attribute": words(choice.attribute)
+        }
+    return gettext("The model gives no score of %(label)s itself. Choose another label.") % {
+        "label": words(choice.label)
+    }
 
 
 def _views(run: AuditRun, choice: Choice, measurements: Sequence[dict[str, Any]], no_scores: str) -> Iterator[View]:
@@ -216,7 +221,7 @@ def closer_chart(request: HouseRequest, pk: int, kind: str) -> HttpResponse:
     theme = asked_theme(request)
     _, plan, measurements = _asked(request, pk, kind)
     content = [measurements, plan.title, request.GET.get("by", ""), request.GET.get("rate", "")]
-    return picture(drawn_once(f"{kind}:{theme}", content, lambda: plan.draw(theme)))
+    return picture(drawn_once(f"{kind}:{theme}", content, lambda: plan.draw(theme)), request)
 
 
 @require_safe

@@ -159,4 +159,4 @@ def compare_chart(request: HouseRequest) -> HttpResponse:
         return differences_chart(family, alpha=found.alpha, theme=theme)
 
     content = [[vars(item) for item in family], found.alpha, theme]
-    return picture(drawn_once("differences", content, draw))
+    return picture(drawn_once("differences", content, draw), request)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 from django import forms
+from django.utils.translation import gettext
 
 from core.access import people_with
 from core.errors import AuscultError
@@ -73,7 +74,9 @@ def one_of(form: type[F], name: str, request: HouseRequest, **made: Any) -> F:
 
 class DeploymentChoice(forms.ModelChoiceField):
     def label_from_instance(self, row: Any) -> str:
-        return f"{row.version} at {row.site}" + (f", {row.unit}" if row.unit else "")
+        return (gettext("%(version)s at %(site)s") % {"version": row.version, "site": row.site}) + (
+            f", {row.unit}" if row.unit else ""
+        )
 
 
 class PersonChoice(forms.ModelChoiceField):
@@ -83,7 +86,11 @@ class PersonChoice(forms.ModelChoiceField):
 
 class CohortChoice(forms.ModelChoiceField):
     def label_from_instance(self, row: Any) -> str:
-        return f"{row.cohort.name} ({row.digest[:8]}), {row.n_studies:,} studies"
+        return gettext("%(name)s (%(digest8)s), %(n_studies)s studies") % {
+            "name": row.cohort.name,
+            "digest8": row.digest[:8],
+            "n_studies": f"{row.n_studies:,}",
+        }
 
 
 def _text(label: str, hint: str = "", **given: Any) -> forms.CharField:
@@ -211,7 +218,10 @@ class MonitorForm(HouseForm):
         except yaml.YAMLError:
             found = None
         if not isinstance(found, dict):
-            self.add_error(name, f"{self.fields[name].label}: this is no YAML with a name in each line.")
+            self.add_error(
+                name,
+                gettext("%(label)s: this is no YAML with a name in each line.") % {"label": self.fields[name].label},
+            )
             return None
         return found
 
@@ -226,7 +236,10 @@ class MonitorForm(HouseForm):
         there = ZoneInfo(zone)
         moment = found.replace(tzinfo=there) if found.tzinfo is None else found
         if moment.astimezone(dt.UTC).astimezone(there).replace(tzinfo=None) != moment.replace(tzinfo=None):
-            self.add_error("first_opens_at", f"This time did not exist in {zone}: the clocks went forward.")
+            self.add_error(
+                "first_opens_at",
+                gettext("This time did not exist in %(zone)s: the clocks went forward.") % {"zone": zone},
+            )
             return None
         return moment
 

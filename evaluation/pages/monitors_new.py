@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from core.access import can
@@ -71,7 +72,9 @@ def _preview(form: MonitorForm) -> dict[str, Any]:
     given = form.cleaned_data
     zone, size, unit = given["zone"], given["window_size"], given["window_unit"]
     if unit == Monitor.Unit.COUNT:
-        text = f"A window closes whenever {size:,} more studies have arrived, so there is no calendar of them."
+        text = gettext(
+            "A window closes whenever %(size)s more studies have arrived, so there is no calendar of them."
+        ) % {"size": f"{size:,}"}
         return {"zone": zone, "windows": [], "notes": [text, *_looks(form)]}
     there, now = ZoneInfo(zone), timezone.now()
     try:
@@ -109,8 +112,8 @@ def _looks(form: MonitorForm) -> list[str]:
     except AuscultError as error:
         form.add_error("crontab", f"{error.message} {error.remedy}")
         return []
-    said = f"It looks next at {times[0]}, then at {', '.join(times[1:])}."
-    return [f"{said} A window is judged at the first look after it is due."]
+    said = gettext("It looks next at %(x0)s, then at %(x1)s.") % {"x0": times[0], "x1": ", ".join(times[1:])}
+    return [gettext("%(said)s A window is judged at the first look after it is due.") % {"said": said}]
 
 
 def _told(moment: datetime, zone: ZoneInfo) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import can, roles_of
 from core.models import INSIDERS, Role, User
@@ -49,18 +50,20 @@ def alerts_and_monitors(user: User) -> Iterator[QueueItem]:
         critical = alert.severity == Alert.Severity.CRITICAL
         yield QueueItem(
             title=alert.title,
-            why=f"{alert.monitor.name} of {alert.monitor.deployment}. {alert.text}",
+            why=gettext("%(name)s of %(deployment)s. %(text)s")
+            % {"name": alert.monitor.name, "deployment": alert.monitor.deployment, "text": alert.text},
             href=reverse("alert", args=[alert.pk]),
             since=alert.first_at,
             tone="fail" if critical else "insufficient",
             word="Critical" if critical else alert.get_severity_display(),
-            note=f"Raised {alert.times} times." if alert.times > 1 else "",
+            note=gettext("Raised %(times)s times.") % {"times": alert.times} if alert.times > 1 else "",
         )
     if Role.AUDITOR in roles_of(user):
         for monitor in selectors.list_monitors().filter(status=Monitor.Status.FAILED, owner=user.identity_id):
             yield QueueItem(
-                title=f"{monitor.name} of {monitor.deployment} is not watching",
-                why=f"Its reference could not be made. {monitor.error}",
+                title=gettext("%(name)s of %(deployment)s is not watching")
+                % {"name": monitor.name, "deployment": monitor.deployment},
+                why=gettext("Its reference could not be made. %(error)s") % {"error": monitor.error},
                 href=reverse("monitor", args=[monitor.pk]),
                 since=monitor.created_at,
                 tone="fail",

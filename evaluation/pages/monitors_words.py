@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.utils.translation import gettext
+
 from evaluation.charts import e_value
 from evaluation.engine.words import plain, signs
 from evaluation.models import MonitorWindow
@@ -70,7 +72,7 @@ def stream_words(name: str, detail: Mapping[str, Any] | None = None) -> str:
         return capital(OF_LABEL[kind].format(plain(rest)))
     if kind == "concordance":
         pair = plain(end).replace("text.", "").replace("-", " and ").replace("~", " and ")
-        return f"Agreement of {pair or 'image and text'}"
+        return gettext("Agreement of %(text)s") % {"text": pair or "image and text"}
     told = plain(rest or head)
     named = told.upper() if kind == "series" and len(told) <= 4 else capital(told)
     return f"{named}, {ENDS.get(end, plain(end))}" if end else named
@@ -92,10 +94,14 @@ def span_words(window: MonitorWindow, zone: str) -> str:
     start, end = window.opens_at.astimezone(there), window.closes_at.astimezone(there)
     if (end - start).total_seconds() < 86_000 or (start.hour, start.minute) != (end.hour, end.minute):
         first = f"{start.day} {start:%b %Y %H:%M}"
-        return f"{first} to {end:%H:%M}" if start.date() == end.date() else f"{first} to {end.day} {end:%b %Y %H:%M}"
+        return (
+            gettext("%(first)s to %(end)s") % {"first": first, "end": f"{end:%H:%M}"}
+            if start.date() == end.date()
+            else gettext("%(first)s to %(day)s %(end)s") % {"first": first, "day": end.day, "end": f"{end:%b %Y %H:%M}"}
+        )
     head = f"{start.day}" if (start.month, start.year) == (end.month, end.year) else f"{start.day} {start:%b}"
     head += f" {start.year}" if start.year != end.year else ""
-    return f"{head} to {end.day} {end:%b %Y}"
+    return gettext("%(head)s to %(day)s %(end)s") % {"head": head, "day": end.day, "end": f"{end:%b %Y}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +156,9 @@ def _judged(window: MonitorWindow) -> WindowVerdict:
     look = window.look or {}
     decisive, limit = look.get("log_e_over_margin"), look.get("threshold")
     if window.alarm:
-        text = f"Changed: {leading_of(window) or 'several streams together'}."
+        text = gettext("Changed: %(together)s.") % {"together": leading_of(window) or "several streams together"}
         if look.get("onset") is not None and look["onset"] != window.index:
-            text += f" The change most likely began in window {look['onset']}."
+            text += gettext(" The change most likely began in window %(onset)s.") % {"onset": look["onset"]}
         step = "Look at the causes below, then deal with the alert: closing it lets the monitor begin anew."
         return WindowVerdict(state="fail", word="Alarm", statement=text, next_step=step)
     if is_few(window):
@@ -161,5 +167,10 @@ def _judged(window: MonitorWindow) -> WindowVerdict:
     if limit is not None and (window.log_e or 0.0) >= limit:
         text = "A change is certain, but no stream that changed is beyond its margin."
         return WindowVerdict(state="pass", word="No alarm", statement=text)
-    text = f"Evidence of a change is {e_value(decisive)}; an alarm is due at {e_value(limit)}." if limit else ""
+    text = (
+        gettext("Evidence of a change is %(decisive)s; an alarm is due at %(limit)s.")
+        % {"decisive": e_value(decisive), "limit": e_value(limit)}
+        if limit
+        else ""
+    )
     return WindowVerdict(state="pass", word="No alarm", statement=text or "Nothing speaks for a change.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import can
 from core.models import User
@@ -75,8 +76,9 @@ def protocols_and_failures(user: User) -> Iterator[QueueItem]:
     if can(check_may_approve_protocol, user):
         for protocol in protocols_awaiting():
             yield QueueItem(
-                title=f"Approve the protocol {protocol.name}",
-                why=f"{protocol.locked_by} locked it. No audit may use it before a chair approves it.",
+                title=gettext("Approve the protocol %(name)s") % {"name": protocol.name},
+                why=gettext("%(locked_by)s locked it. No audit may use it before a chair approves it.")
+                % {"locked_by": protocol.locked_by},
                 href=reverse("protocol", args=[protocol.pk]),
                 since=protocol.locked_at,
                 word="To approve",
@@ -84,8 +86,8 @@ def protocols_and_failures(user: User) -> Iterator[QueueItem]:
     if can(check_may_audit, user):
         for version in void_versions():
             yield QueueItem(
-                title=f"Audit {version} again, or have it retired",
-                why=f"Its approval is void. {version.void_reason}",
+                title=gettext("Audit %(version)s again, or have it retired") % {"version": version},
+                why=gettext("Its approval is void. %(void_reason)s") % {"void_reason": version.void_reason},
                 href=reverse("version", args=[version.system.slug, version.pk]),
                 since=version.void_at or version.submitted_at,
                 tone="insufficient",
@@ -93,7 +95,7 @@ def protocols_and_failures(user: User) -> Iterator[QueueItem]:
             )
         for run in runs_failed():
             yield QueueItem(
-                title=f"Audit of {run.version} did not finish",
+                title=gettext("Audit of %(version)s did not finish") % {"version": run.version},
                 why=run.error or "The worker gave no reason.",
                 href=reverse("audit", args=[run.pk]),
                 since=run.finished_at or run.requested_at,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from django.core.cache import cache
-from django.http import Http404, HttpResponse
+from django.core.cache import caches
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from core.digests import sha256_json
 from core.pages.readers import HouseRequest
+from core.pages.sizes import remember_size
 from evaluation.models import AuditRun
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def asked_theme(request: HouseRequest) -> Theme:
 
 def drawn_once(kind: str, content: Any, draw: Callable[[], Chart]) -> str:
     """The SVG of a chart, drawn once for each content."""
-    key = f"chart:{DRAWN}:{kind}:{sha256_json(content)}"
+    cache, key = caches["pictures"], f"chart:{DRAWN}:{kind}:{sha256_json(content)}"
     svg: str | None = cache.get(key)
     if svg is None:
         svg = draw().svg
@@ -49,8 +50,9 @@ def drawn_once(kind: str, content: Any, draw: Callable[[], Chart]) -> str:
     return svg
 
 
-def picture(svg: str) -> HttpResponse:
-    """A chart as an image that may not act, whoever opens its address."""
+def picture(svg: str, request: HttpRequest) -> HttpResponse:
+    """A chart as an image that may not act, whoever opens its address. Pages know its size from now on."""
+    remember_size(request.get_full_path(), svg)
     response = HttpResponse(svg, content_type="image/svg+xml")
     response["Content-Security-Policy"] = CHART_POLICY
     response["Cache-Control"] = "private, max-age=3600"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def result_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
     """Everything the page of a finished run shows below its head."""
     summary = selectors.verdicts_of(run)
-    evidence, trouble = selectors.evidence_of(run)
+    evidence, trouble = selectors.evidence_in_short(run)
     found = selectors.measured_of(run)
     advice = selectors.advice_of(run, evidence)
     return {
@@ -65,7 +65,7 @@ def chart_of(run: AuditRun, verdict: Verdict, *, theme: Theme) -> str:
 def chart(request: HouseRequest, pk: int, position: int) -> HttpResponse:
     """The picture behind one verdict. Shown as an image, so that nothing in it can act."""
     run = selectors.get_run(pk)
-    return picture(chart_of(run, selectors.get_verdict(run, position), theme=asked_theme(request)))
+    return picture(chart_of(run, selectors.get_verdict(run, position), theme=asked_theme(request)), request)
 
 
 @require_safe

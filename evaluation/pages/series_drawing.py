@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext
 
 WIDTH, HEIGHT, EDGE = 320.0, 88.0, 8.0
 MOST_POINTS = 400
@@ -97,5 +98,11 @@ def _number(value: float) -> str:
 
 def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return f"{_number(low)} to {_number(high)}"
-    return f"at least {_number(low)}" if low is not None else f"at most {_number(high)}" if high is not None else ""
+        return gettext("%(low)s to %(high)s") % {"low": _number(low), "high": _number(high)}
+    return (
+        gettext("at least %(low)s") % {"low": _number(low)}
+        if low is not None
+        else gettext("at most %(high)s") % {"high": _number(high)}
+        if high is not None
+        else ""
+    )

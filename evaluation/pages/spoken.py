@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext
+
 from evaluation.engine.asking import (
     BLANK,
     DROPPED,
@@ -81,7 +83,7 @@ class Spoken:
 def condition_title(condition: str) -> str:
     """``dropped:text.indication`` as ``Without text indication``."""
     if condition.startswith(DROPPED):
-        return f"Without {condition.partition(':')[2].replace('.', ' ').replace('_', ' ')}"
+        return gettext("Without %(x)s") % {"x": condition.partition(":")[2].replace(".", " ").replace("_", " ")}
     return CONDITIONS.get(condition, condition)
 
 

@@ -11,7 +11,7 @@ from core.models import User
 from core.pages.columns import Cell, page_column
 from core.pages.lists import Order
 from evaluation.models import Alert, Outcome, RunStatus
-from evaluation.selectors import judging_runs, leading_verdicts
+from evaluation.selectors import judging_runs, leading_verdicts, of_no_window
 from models_registry.models import AISystem
 
 RANKS = {Outcome.FAIL: 0, Outcome.INSUFFICIENT: 1, Outcome.PASS: 2}
@@ -20,7 +20,7 @@ RANKS = {Outcome.FAIL: 0, Outcome.INSUFFICIENT: 1, Outcome.PASS: 2}
 def _by_finding() -> tuple[Order, ...]:
     """Of the newest audit that is done: failed first, then too little evidence, then passed."""
     rank = Case(*(When(outcome=outcome, then=Value(place)) for outcome, place in RANKS.items()))
-    done = judging_runs().filter(version__system=OuterRef("pk"), status=RunStatus.DONE, window=None)
+    done = judging_runs().filter(of_no_window(), version__system=OuterRef("pk"), status=RunStatus.DONE)
     return (Subquery(done.order_by("-finished_at", "-pk").annotate(rank=rank).values("rank")[:1]),)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.models import User
 from core.pages.attention import Attention, attention_source
@@ -32,7 +33,8 @@ def audits_and_alerts(user: User, version: ModelVersion) -> Iterator[Attention]:
             tone=TONES[outcome],
             word=str(outcome.label),
             title=f"{headline(found.lead) or 'The newest audit does not pass'}.",
-            text=f"Audit {found.newest.pk} on {found.newest.cohort.cohort.name} by {found.newest.protocol.title}.",
+            text=gettext("Audit %(pk)s on %(name)s by %(title)s.")
+            % {"pk": found.newest.pk, "name": found.newest.cohort.cohort.name, "title": found.newest.protocol.title},
             href=reverse("audit", args=[found.newest.pk]),
         )
     if found.later is not None:
@@ -59,7 +61,7 @@ def _unfinished(pk: int, status: str, error: str) -> Attention:
     return Attention(
         tone="insufficient" if failed else "working",
         word="Did not finish" if failed else "Under way",
-        title=f"Audit {pk} {'did not finish' if failed else 'is under way'}",
+        title=gettext("Audit %(pk)s %(way)s") % {"pk": pk, "way": "did not finish" if failed else "is under way"},
         text=error,
         href=reverse("audit", args=[pk]),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from core.models import User
@@ -58,7 +59,7 @@ def audits_in_lineage(versions: Sequence[ModelVersion]) -> Iterator[Leaf]:
         yield Leaf(
             version=run.version_id,
             key=f"run-{run.pk}",
-            title=f"Audit {run.pk}",
+            title=gettext("Audit %(pk)s") % {"pk": run.pk},
             href=reverse("audit", args=[run.pk]),
             state=run.outcome or ("unfinished" if run.status == "failed" else run.status),
             word=Outcome(run.outcome).label if run.outcome else run.get_status_display(),

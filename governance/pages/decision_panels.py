@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import can
 from core.models import User
@@ -26,16 +27,21 @@ RetireForm = closing_form("Why it is retired")
 def conditions_to_see_to(user: User) -> Iterator[QueueItem]:
     """Conditions that this person owns, and claims that they may confirm; each with its day."""
     for condition in conditions_owned_by(user):
-        why = f"You own it: {_brief(condition)} When its day passes first, the approval ends."
+        why = gettext("You own it: %(condition)s When its day passes first, the approval ends.") % {
+            "condition": _brief(condition)
+        }
         yield _item(condition, title="Meet a condition", why=why, tone="insufficient", word="Condition")
     for condition in claims_to_confirm(user):
-        why = f"{condition.claimed_by} says that it is met, and you may confirm it: {_brief(condition)}"
+        why = gettext("%(claimed_by)s says that it is met, and you may confirm it: %(condition)s") % {
+            "claimed_by": condition.claimed_by,
+            "condition": _brief(condition),
+        }
         yield _item(condition, title="Confirm a condition", why=why, tone="working", word="To confirm")
 
 
 def _item(condition: Condition, *, title: str, why: str, tone: str, word: str) -> QueueItem:
     return QueueItem(
-        title=f"{title} of {condition.review.version}",
+        title=gettext("%(title)s of %(version)s") % {"title": title, "version": condition.review.version},
         why=why,
         href=f"{reverse('review', args=[condition.review_id])}#condition-{condition.pk}",
         since=condition.claimed_at or condition.review.closed_at or condition.proposed_at,
@@ -58,8 +64,8 @@ def releases_to_decide(user: User) -> Iterator[QueueItem]:
             continue
         needed = releases.needs_privacy_audit(release.cohort)
         yield QueueItem(
-            title=f"Decide whether {release.cohort} may leave the house",
-            why=f"{release.requester} asks for its release. "
+            title=gettext("Decide whether %(cohort)s may leave the house") % {"cohort": release.cohort},
+            why=(gettext("%(requester)s asks for its release. ") % {"requester": release.requester})
             + ("It was derived from real patients." if needed else "It was made without any real patient."),
             href=reverse("release", args=[release.pk]),
             since=release.opened_at,

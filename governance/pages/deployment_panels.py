@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import can
 from core.models import User
@@ -51,8 +52,10 @@ def unconfirmed_suspensions(user: User) -> Iterator[QueueItem]:
         return
     for row in selectors.waiting_for_site():
         yield QueueItem(
-            title=f"{row.site} has not confirmed that {row.version} is stopped",
-            why=f"Suspended: {reason_of(row)} Call {row.contact_name} and record who confirmed it.",
+            title=gettext("%(site)s has not confirmed that %(version)s is stopped")
+            % {"site": row.site, "version": row.version},
+            why=gettext("Suspended: %(row)s Call %(contact_name)s and record who confirmed it.")
+            % {"row": reason_of(row), "contact_name": row.contact_name},
             href=reverse("deployment", args=[row.pk]),
             since=row.suspended_at or row.started_at,
             tone="insufficient",
@@ -69,8 +72,10 @@ def gates_that_closed(user: User) -> Iterator[QueueItem]:
     for version, findings in selectors.in_use_without_gate():
         first = findings.open_items[0]
         yield QueueItem(
-            title=f"{version} is in use and does not pass {findings.policy} any more",
-            why=f"{first.title}: {first.statement} Mend it, accept it with an end, or suspend the version.",
+            title=gettext("%(version)s is in use and does not pass %(policy)s any more")
+            % {"version": version, "policy": findings.policy},
+            why=gettext("%(title)s: %(statement)s Mend it, accept it with an end, or suspend the version.")
+            % {"title": first.title, "statement": first.statement},
             href=reverse("version-use", args=[version.system.slug, version.pk]),
             since=first.evidence_at or version.submitted_at,
             tone="fail" if findings.outcome == GateOutcome.FAIL else "insufficient",

@@ -6,14 +6,16 @@ from functools import partial
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.errors import AuscultError
 from core.pages.forms import HouseForm, attempt, bind
+from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
 from governance.access_deployments import (
@@ -67,14 +69,37 @@ DONE = {
     "end": "The deployment is ended.",
 }
 
+DEPLOYMENTS = ListPlan(
+    columns=(
+        Column(title=_("Site"), key="site", order=("site", "unit")),
+        Column(title=_("Version"), key="version", order=("version__system__name", "version__label")),
+        Column(title=_("Status"), key="status", order=("status",)),
+        Column(title=_("Share"), key="share", order=("share",), down=True, numeric=True),
+        Column(title=_("Since"), key="since", order=("started_at",), down=True),
+        Column(title=_("Contact"), key="contact", order=("contact_name",)),
+        Column(title=_("Overruled"), numeric=True),
+        Column(title=_("Open incidents"), numeric=True),
+        Column(title=_("Newest audit")),
+    ),
+    search=("site", "unit", "contact_name", "version__system__name", "version__label"),
+    searched=_("Site, contact, system or version"),
+    choices=(
+        Choice(
+            name="status", title=_("Status"), every=_("Any status"), field="status",
+            options=tuple(Deployment.Status.choices),
+        ),
+    ),
+    size=PAGE_SIZE,
+)  # fmt: skip
+
 
 @require_safe
 @reads_within
 def deployment_list(request: HouseRequest) -> HttpResponse:
-    page = Paginator(selectors.list_deployments(), PAGE_SIZE).get_page(request.GET.get("page"))
+    listing: Listing[Deployment] = read_list(request.GET, selectors.list_deployments(), DEPLOYMENTS)
     context = {
-        "page": page,
-        "rows": selectors.rows_of(page),
+        "listing": listing,
+        "rows": selectors.rows_of(listing.page),
         "may_deploy": can(check_may_deploy, request.user),
         "waiting": selectors.waiting_for_site().count(),
     }
@@ -151,7 +176,10 @@ def deployment_new(request: HouseRequest) -> HttpResponse:
     if version is not None and request.method == "POST":
         made = attempt_signed(form, request, partial(services.deploy, version=version, by=request.user))
         if made is not None:
-            messages.success(request, f"{made.version} runs at {made.site} from now on.")
+            messages.success(
+                request,
+                gettext("%(version)s runs at %(site)s from now on.") % {"version": made.version, "site": made.site},
+            )
             return redirect("deployment", pk=made.pk)
     context = {
         "choice": choice,

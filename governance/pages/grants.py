@@ -12,11 +12,14 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.models import User
 from core.pages.forms import HouseForm, attempt, bind
+from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads
 from governance.access import check_may_grant
 from governance.models import Grant
@@ -25,6 +28,30 @@ from governance.services.grants import give_grant, latest_end, revoke_grant
 from models_registry.models import AISystem
 
 PAGE_SIZE = 50
+GRANTS = ListPlan(
+    columns=(
+        Column(title=_("Regulator"), key="regulator", value=lambda row: str(row.grant.regulator).casefold()),
+        Column(title=_("Status"), key="status", value=lambda row: row.standing),
+        Column(title=_("Systems")),
+        Column(title=_("Purpose")),
+        Column(title=_("Until"), key="until", value=lambda row: row.grant.revoked_at or row.grant.expires_at),
+        Column(title=_("Views"), key="views", value=lambda row: row.views, down=True, numeric=True),
+        Column(title=_("Downloads"), key="downloads", value=lambda row: row.downloads, down=True, numeric=True),
+        Column(title=_("Last used"), key="used", value=lambda row: row.last_used, down=True),
+    ),
+    text=lambda row: " ".join([
+        str(row.grant.regulator), row.grant.regulator.username, row.grant.purpose, *(item.name for item in row.systems),
+    ]),
+    searched=_("Regulator, system or purpose"),
+    choices=(
+        Choice(
+            name="status", title=_("Status"), every=_("Any status"),
+            options=tuple((item.value, item.value.capitalize()) for item in selectors.Standing),
+            keep=lambda rows, value: [row for row in rows if row.standing == value],
+        ),
+    ),
+    size=PAGE_SIZE,
+)  # fmt: skip
 
 
 class RegulatorChoice(forms.ModelChoiceField):
@@ -92,7 +119,9 @@ class RevokeForm(HouseForm):
 
     def expect(self, username: str) -> None:
         self.expected = username
-        self.fields["confirmation"].help_text = f"Type {username} to confirm whose access ends."
+        self.fields["confirmation"].help_text = gettext("Type %(username)s to confirm whose access ends.") % {
+            "username": username
+        }
 
     def clean_confirmation(self) -> str:
         typed: str = self.cleaned_data["confirmation"]
@@ -104,7 +133,8 @@ class RevokeForm(HouseForm):
 @require_safe
 @reads
 def grant_list(request: HouseRequest) -> HttpResponse:
-    context = {"rows": selectors.grants_list(), "may_grant": can(check_may_grant, request.user)}
+    listing: Listing[selectors.GrantRow] = read_list(request.GET, selectors.grants_list(), GRANTS)
+    context = {"listing": listing, "may_grant": can(check_may_grant, request.user)}
     return render(request, "governance/grants.html", context)
 
 
@@ -114,7 +144,7 @@ def grant_new(request: HouseRequest) -> HttpResponse:
     form = bind(GrantForm, request)
     grant = attempt(form, partial(give_grant, by=request.user))
     if grant:
-        messages.success(request, f"{grant.regulator} has access now.")
+        messages.success(request, gettext("%(regulator)s has access now.") % {"regulator": grant.regulator})
         return redirect("grant", pk=grant.pk)
     context = {
         "form": form,
@@ -132,7 +162,9 @@ def grant_detail(request: HouseRequest, pk: int) -> HttpResponse:
     grant, form = selectors.grant_by_id(pk), bind(RevokeForm, request)
     form.expect(grant.regulator.username)
     if attempt(form, partial(_revoke, grant=grant, by=request.user)):
-        messages.success(request, f"The access of {grant.regulator} ended at this moment.")
+        messages.success(
+            request, gettext("The access of %(regulator)s ended at this moment.") % {"regulator": grant.regulator}
+        )
         return redirect("grant", pk=pk)
     page = Paginator(selectors.entries_of(grant), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.forms.boundfield import BoundField
+from django.utils.translation import gettext
 
 from core.errors import AuscultError
 from core.models import User
@@ -81,7 +82,11 @@ def in_zone(form: HouseForm, name: str, zone: str) -> dt.datetime | None:
     there = ZoneInfo(zone)
     moment = typed.replace(tzinfo=there)
     if moment.astimezone(dt.UTC).astimezone(there).replace(tzinfo=None) != typed:
-        form.add_error(name, f"This time did not exist in {zone}: the clocks went forward. Give the time after it.")
+        form.add_error(
+            name,
+            gettext("This time did not exist in %(zone)s: the clocks went forward. Give the time after it.")
+            % {"zone": zone},
+        )
         return None
     return moment
 
@@ -269,7 +274,7 @@ class ReportedForm(HouseForm):
     def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.zone = zone
-        self.fields["at"].help_text = f"By the clock of {zone}."
+        self.fields["at"].help_text = gettext("By the clock of %(zone)s.") % {"zone": zone}
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -13,11 +13,14 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can, roles_of
 from core.models import INSIDERS, Role, User
 from core.pages.forms import attempt, bind
+from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from core.pages.readers import HouseRequest, reads, reads_within
 from governance.access import check_may_state
@@ -44,29 +47,43 @@ from models_registry.models import AISystem
 PAGE_SIZE = 25
 HISTORY_SIZE = 30
 ON_PANEL = 5
-STATES = (("unclosed", "Not closed"), ("open", "Open"), ("investigating", "Under investigation"),
-          ("closed", "Closed"), ("all", "All"))  # fmt: skip
+STATES = (("unclosed", _("Not closed")), ("open", _("Open")), ("investigating", _("Under investigation")),
+          ("closed", _("Closed")), ("all", _("All")))  # fmt: skip
+INCIDENTS = ListPlan(
+    columns=(
+        Column(title=_("Incident"), key="number", order=("number",), down=True),
+        Column(title=_("System"), key="system", order=("system__name", "version__label")),
+        Column(title=_("State"), key="state", order=("status",)),
+        Column(title=_("Next report")),
+        Column(title=_("Time left"), key="left", order=("next_due",)),
+        Column(title=_("Due")),
+        Column(title=_("Owner"), key="owner", order=("owner__last_name", "owner__username")),
+    ),
+    search=("number", "title", "description", "site"),
+    searched=_("Words or number"),
+    size=PAGE_SIZE,
+)
 
 
 @require_safe
 @reads_within
 def incident_list(request: HouseRequest) -> HttpResponse:
     """What is overdue on top; the table asks for itself again every minute."""
-    asked = {name: request.GET.get(name, "").strip()[:200] for name in ("state", "system", "q")}
-    asked["state"] = asked["state"] if asked["state"] in selectors.STATES else "unclosed"
-    rows = selectors.list_incidents(state=asked["state"], system=asked["system"], words=asked["q"])
-    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    listing: Listing[Incident] = read_list(request.GET, selectors.list_incidents(state="all"), _plan())
     context = {
-        "page": page,
-        "lines": selectors.incident_lines(page, user=request.user),
-        "states": STATES,
-        "systems": AISystem.objects.order_by("name"),
-        "asked": asked,
-        "filtered": asked != {"state": "unclosed", "system": "", "q": ""},
-        "page_query": urlencode(asked) + "&",
+        "listing": listing,
+        "lines": selectors.incident_lines(listing.page, user=request.user),
+        "some": bool(listing.page.object_list) or Incident.objects.exists(),
         "may_report": can(check_may_report, request.user),
     }
     return render(request, "governance/incidents.html", context)
+
+
+def _plan() -> ListPlan:
+    state = Choice(name="state", title=_("State"), options=STATES, usual="unclosed", keep=selectors.in_state)
+    systems = tuple(AISystem.objects.order_by("name").values_list("slug", "name"))
+    system = Choice(name="system", title=_("System"), every=_("Every system"), options=systems, field="system__slug")
+    return replace(INCIDENTS, choices=(state, system))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -85,7 +102,10 @@ def incident_new(request: HouseRequest) -> HttpResponse:
     form = bind_made(partial(IncidentForm, system=system, zone=zone), request, **begun)
     incident = attempt_fields(form, partial(_record, system=system, by=request.user))
     if incident:
-        messages.success(request, f"Incident {incident.number} is recorded. Its clocks run from now on.")
+        messages.success(
+            request,
+            gettext("Incident %(number)s is recorded. Its clocks run from now on.") % {"number": incident.number},
+        )
         return redirect("incident", pk=incident.pk)
     context = {"form": form, "system": system, "permission": permission, "several": len(systems) > 1}
     return render(request, "governance/incident_new.html", context, status=form.status)
@@ -177,7 +197,8 @@ def clocks_and_owners(user: User) -> Iterator[QueueItem]:
     if Role.COMMITTEE_CHAIR in roles:
         for row in selectors.unowned_incidents():
             yield QueueItem(
-                title=f"Name the owner of incident {row.number} of {row.system.name}",
+                title=gettext("Name the owner of incident %(number)s of %(name)s")
+                % {"number": row.number, "name": row.system.name},
                 why="Nobody sees to its reports yet.",
                 href=reverse("incident", args=[row.pk]),
                 since=row.recorded_at,
@@ -197,10 +218,15 @@ def _concerns(user: User, line: ClockLine, roles: frozenset[str]) -> bool:
 
 def _clock_item(line: ClockLine) -> QueueItem:
     incident = line.clock.incident
-    until = f"{line.left}, until {line.due_there}." if line.left else f"{line.todo}"
+    until = (
+        gettext("%(left)s, until %(due_there)s.") % {"left": line.left, "due_there": line.due_there}
+        if line.left
+        else f"{line.todo}"
+    )
     perhaps = " It may be owed: an answer is missing." if line.unknown else ""
     return QueueItem(
-        title=f"Report incident {incident.number} of {incident.system.name} under {line.clock.regime}",
+        title=gettext("Report incident %(number)s of %(name)s under %(regime)s")
+        % {"number": incident.number, "name": incident.system.name, "regime": line.clock.regime},
         why=f"{until[:1].upper()}{until[1:]}{perhaps}",
         href=reverse("incident", args=[incident.pk]),
         since=line.clock.started_at or incident.recorded_at,

@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -64,7 +65,12 @@ class IssueForm(HouseForm):
 
 
 def _run_words(run: AuditRun) -> str:
-    return f"audit {run.pk}: {run.protocol.name} on {run.cohort.cohort.name}, {run.get_outcome_display().lower()}"
+    return gettext("audit %(pk)s: %(name)s on %(name2)s, %(x)s") % {
+        "pk": run.pk,
+        "name": run.protocol.name,
+        "name2": run.cohort.cohort.name,
+        "x": run.get_outcome_display().lower(),
+    }
 
 
 def _kind(key: str) -> ReportKind:

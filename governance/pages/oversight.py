@@ -9,15 +9,16 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can, people_with
 from core.models import User
 from core.pages.forms import HouseForm, attempt, bind
+from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from governance.access_oversight import (
     INSIDERS,
@@ -36,6 +37,25 @@ from models_registry.models import Deployment
 from models_registry.selectors import get_system
 
 PAGE_SIZE = 50
+OVERRIDES = ListPlan(
+    columns=(
+        Column(title=_("When"), key="when", order=("happened_at",), down=True),
+        Column(title=_("What the clinician did"), key="action", order=("action",)),
+        Column(title=_("Why"), key="reason", order=("reason",)),
+        Column(title=_("Finding"), key="finding", order=("label",)),
+        Column(title=_("Function"), key="function", order=("role",)),
+    ),
+    search=("label", "role"),
+    searched=_("Finding or function"),
+    choices=(
+        Choice(name="action", title=_("What was done"), every=_("Anything"), field="action",
+               options=tuple(Override.Action.choices)),
+        Choice(name="reason", title=_("Why"), every=_("Any reason"), field="reason",
+               options=tuple(Override.Reason.choices)),
+    ),
+    size=PAGE_SIZE,
+    anchor="records",
+)  # fmt: skip
 BANDS = ("<18", "18-39", "40-59", "60-79", ">=80")
 
 
@@ -170,7 +190,7 @@ def override_register(request: HouseRequest, pk: int) -> HttpResponse:
     context = {
         "deployment": deployment,
         "report": oversight.override_rates(deployment),
-        "page": Paginator(listed, PAGE_SIZE).get_page(request.GET.get("page")),
+        "listing": read_list(request.GET, listed, OVERRIDES),
         "may_report": can(check_may_report_overrides, request.user),
     }
     return render(request, "governance/overrides.html", context)

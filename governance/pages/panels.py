@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import Permission, can
 from core.errors import ConflictError
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from evaluation.models import AuditRun, Outcome, RunStatus
-from evaluation.selectors import list_runs
+from evaluation.selectors import newest_by_protocol, requested_runs
 from governance import selectors
 from governance.access import check_may_issue, check_may_open_review
 from governance.models import Bundle, Report, Review
@@ -29,7 +30,9 @@ def _may_open(user: User, run: AuditRun) -> Permission:
     allowed = can(check_may_open_review, user)
     if allowed and run.version.status not in OPENABLE:
         state = run.version.get_status_display().lower()
-        reason = f"The version is {state}; a review is opened while it is in audit or suspended."
+        reason = gettext("The version is %(state)s; a review is opened while it is in audit or suspended.") % {
+            "state": state
+        }
         return Permission(allowed=False, reason=reason)
     if allowed:
         try:
@@ -77,32 +80,42 @@ def votes_and_reviews(user: User) -> Iterator[QueueItem]:
     for row in selectors.open_reviews_for(user):
         if row.may_vote:
             yield QueueItem(
-                title=f"Vote on {row.review.version}",
-                why=f"{row.review.opened_by} opened the review; {row.tally.approve + row.tally.reject} of at least "
-                f"{row.tally.quorum} votes are cast.",
+                title=gettext("Vote on %(version)s") % {"version": row.review.version},
+                why=gettext("%(opened_by)s opened the review; %(reject)s of at least %(quorum)s votes are cast.")
+                % {
+                    "opened_by": row.review.opened_by,
+                    "reject": row.tally.approve + row.tally.reject,
+                    "quorum": row.tally.quorum,
+                },
                 href=reverse("review", args=[row.review.pk]),
                 since=row.review.opened_at,
                 tone="working",
                 word="To vote",
                 evidence_at=row.review.run.finished_at,
-                note=f"It is held under {row.review.policy.title}." if row.review.policy else "",
+                note=gettext("It is held under %(title)s.") % {"title": row.review.policy.title}
+                if row.review.policy
+                else "",
             )
     if can(check_may_open_review, user):
         for version in void_versions():
             yield QueueItem(
-                title=f"The approval of {version} is void",
-                why=f"{version.void_reason} Whoever uses it has to be told; the committee decides anew after an audit.",
+                title=gettext("The approval of %(version)s is void") % {"version": version},
+                why=gettext(
+                    "%(void_reason)s Whoever uses it has to be told; the committee decides anew after an audit."
+                )
+                % {"void_reason": version.void_reason},
                 href=reverse("lineage", args=[version.system.slug, version.pk]),
                 since=version.void_at or version.submitted_at,
                 tone="insufficient",
                 word="Approval void",
             )
         undecided = Review.objects.exclude(status=Review.Status.WITHDRAWN)
-        done = list_runs().filter(status=RunStatus.DONE, version__status=VersionStatus.IN_AUDIT)
+        done = requested_runs().filter(newest_by_protocol(), version__status=VersionStatus.IN_AUDIT)
         for run in done.exclude(pk__in=undecided.values("run")):
             yield QueueItem(
-                title=f"Open a review of {run.version}",
-                why=f"Its audit by {run.protocol.name} is done: {Outcome(run.outcome).label.lower()}.",
+                title=gettext("Open a review of %(version)s") % {"version": run.version},
+                why=gettext("Its audit by %(name)s is done: %(x)s.")
+                % {"name": run.protocol.name, "x": Outcome(run.outcome).label.lower()},
                 href=reverse("audit", args=[run.pk]),
                 since=run.finished_at or run.requested_at,
                 tone=OUTCOME_TONES[Outcome(run.outcome)],
@@ -116,7 +129,8 @@ def votes_and_reviews(user: User) -> Iterator[QueueItem]:
 def _failed_documents(user: User) -> Iterator[QueueItem]:
     for report in Report.objects.filter(status=Report.Status.FAILED, issued_by=user).select_related("version__system"):
         yield QueueItem(
-            title=f"{title_of(report.kind)} of {report.version} was not written",
+            title=gettext("%(kind)s of %(version)s was not written")
+            % {"kind": title_of(report.kind), "version": report.version},
             why=report.error or "The worker gave no reason.",
             href=reverse("report", args=[report.pk]),
             since=report.issued_at,
@@ -126,7 +140,7 @@ def _failed_documents(user: User) -> Iterator[QueueItem]:
     failed = Bundle.objects.filter(status=Bundle.Status.FAILED, issued_by=user)
     for bundle in failed.select_related("review__version__system"):
         yield QueueItem(
-            title=f"The bundle of {bundle.review.version} was not built",
+            title=gettext("The bundle of %(version)s was not built") % {"version": bundle.review.version},
             why=bundle.error or "The worker gave no reason.",
             href=reverse("review", args=[bundle.review_id]),
             since=bundle.issued_at,

@@ -12,6 +12,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
@@ -235,6 +236,7 @@ def token_list(request: HouseRequest) -> HttpResponse:
 def token_revoke(request: HouseRequest, pk: int) -> HttpResponseRedirect:
     token = token_by_id(pk)
     return perform(
-        request, partial(take_token, token=token, by=request.user), done=f"{token.name} has no access any more.",
+        request, partial(take_token, token=token, by=request.user),
+        done=gettext("%(name)s has no access any more.") % {"name": token.name},
         back=reverse("tokens"),
     )  # fmt: skip

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
@@ -119,7 +120,11 @@ class AcceptForm(SigningForm):
             {"min": timezone.localdate().isoformat(), "max": last.isoformat()}
         )
         days = item.waiver.at_most_days if item.waiver else 0
-        self.fields["expires_at"].help_text = f"The policy allows {days} days at most: {last.day} {last:%b %Y}."
+        self.fields["expires_at"].help_text = gettext("The policy allows %(days)s days at most: %(day)s %(last)s.") % {
+            "days": days,
+            "day": last.day,
+            "last": f"{last:%b %Y}",
+        }
 
     def clean_expires_at(self) -> datetime:
         day: date = self.cleaned_data["expires_at"]
@@ -162,7 +167,10 @@ def policy_new(request: HouseRequest) -> HttpResponse:
     form = bind(PolicyForm, request, source=initial)
     policy = attempt(form, partial(propose_policy, by=request.user))
     if policy:
-        messages.success(request, f"{policy} is proposed. A committee chair finds it on the home page.")
+        messages.success(
+            request,
+            gettext("%(policy)s is proposed. A committee chair finds it on the home page.") % {"policy": policy},
+        )
         return redirect("policy", pk=policy.pk)
     context = {
         "form": form,

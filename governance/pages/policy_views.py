@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import Permission, can, roles_of
 from core.errors import AuscultError
@@ -125,8 +126,9 @@ def policies_and_gaps(user: User) -> Iterator[QueueItem]:
     for policy in standing:
         if policy.status == Policy.Status.PROPOSED and can(check_may_approve_policy, user, policy):
             yield QueueItem(
-                title=f"Approve the policy {policy}?",
-                why=f"{policy.proposed_by} proposed it: {policy.title}. Somebody else puts it into force.",
+                title=gettext("Approve the policy %(policy)s?") % {"policy": policy},
+                why=gettext("%(proposed_by)s proposed it: %(title)s. Somebody else puts it into force.")
+                % {"proposed_by": policy.proposed_by, "title": policy.title},
                 href=reverse("policy", args=[policy.pk]),
                 since=policy.proposed_at,
                 word="To approve",
@@ -139,8 +141,10 @@ def policies_and_gaps(user: User) -> Iterator[QueueItem]:
 def _gap(gap: selectors.Gap) -> QueueItem:
     address: list[Any] = [gap.version.system.slug, gap.version.pk, gap.policy.name]
     return QueueItem(
-        title=f"Too little evidence: {gap.finding.title} ({gap.version})",
-        why=f"{gap.policy} lets you accept that for a while, with a reason. {gap.finding.statement}",
+        title=gettext("Too little evidence: %(title)s (%(version)s)")
+        % {"title": gap.finding.title, "version": gap.version},
+        why=gettext("%(policy)s lets you accept that for a while, with a reason. %(statement)s")
+        % {"policy": gap.policy, "statement": gap.finding.statement},
         href=reverse("version-policy", args=address),
         since=gap.finding.evidence_at or gap.version.submitted_at,
         tone="insufficient",

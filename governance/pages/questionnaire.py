@@ -16,6 +16,7 @@ from django.contrib import messages
 from django.forms.boundfield import BoundField
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import Permission, can
@@ -67,7 +68,7 @@ def _field(asked: Question) -> forms.Field:
     if options:
         return forms.ChoiceField(choices=[*options, NO_ANSWER], widget=forms.RadioSelect, **about)
     if asked.kind == "several":
-        about["help_text"] = f"{asked.help} One in each line.".strip()
+        about["help_text"] = (gettext("%(help)s One in each line.") % {"help": asked.help}).strip()
     many = {"several": 4, "text": 3}
     if asked.kind in many:
         return forms.CharField(widget=forms.Textarea(attrs={"rows": many[asked.kind]}), **about)
@@ -93,7 +94,12 @@ class ChapterForm(HouseForm):
             self.fields[reason_name(item.key)] = forms.CharField(
                 label="Reason",
                 required=False,
-                widget=forms.Textarea(attrs={"rows": 2, "aria-label": f"Reason for the answer to: {item.label}"}),
+                widget=forms.Textarea(
+                    attrs={
+                        "rows": 2,
+                        "aria-label": gettext("Reason for the answer to: %(label)s") % {"label": item.label},
+                    }
+                ),
             )
 
     def _initial(self) -> dict[str, Any]:
@@ -127,11 +133,20 @@ class ChapterForm(HouseForm):
         if (value, reason) == old and type(value) is type(old[0]):
             return False
         if value is None and reason and old[0] is None:
-            self.add_error(reason_name(item.key), f"“{item.label}” has a reason and no answer. Answer it too.")
+            self.add_error(
+                reason_name(item.key),
+                gettext("“%(label)s” has a reason and no answer. Answer it too.") % {"label": item.label},
+            )
         newest = self.sheet.newest.get(item.key)
         if newest is not None and newest.pk > self.seen and (newest.value, newest.reason) != (value, reason):
-            told = f"{newest.author} answered “{show_value(item, newest.value)}” {when(newest.answered_at)}"
-            self.add_error(item.key, f"{told}, while this page was open. Look at it, then save again.")
+            told = gettext("%(author)s answered “%(value)s” %(at)s") % {
+                "author": newest.author,
+                "value": show_value(item, newest.value),
+                "at": when(newest.answered_at),
+            }
+            self.add_error(
+                item.key, gettext("%(told)s, while this page was open. Look at it, then save again.") % {"told": told}
+            )
         return True
 
 
@@ -231,11 +246,15 @@ def _saved(before: Sheet, written: int, chapter: str) -> str:
         return "Nothing was changed, so nothing was saved."
     now = {item.key for item in read_sheet(before.system).asked}
     new = now - {item.key for item in before.asked}
-    told = f"{written} answer{'' if written == 1 else 's'} saved."
+    told = ngettext("%(n)s answer saved.", "%(n)s answers saved.", written) % {"n": written}
     if not new:
         return told
     here = len([item for item in load_questions() if item.key in new and item.chapter == chapter])
-    return f"{told} {len(new)} more question{' is' if len(new) == 1 else 's are'} asked now, {here} in this chapter."
+    return ngettext(
+        "%(told)s %(new)s more question is asked now, %(here)s in this chapter.",
+        "%(told)s %(new)s more questions are asked now, %(here)s in this chapter.",
+        len(new),
+    ) % {"told": told, "new": len(new), "here": here}
 
 
 def _after(sheet: Sheet, found: ChapterProgress) -> ChapterProgress | None:

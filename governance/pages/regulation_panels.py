@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
 from core.access import can
 from core.models import User
@@ -37,7 +38,8 @@ def drafts_and_questions(user: User) -> Iterator[QueueItem]:
         version = row.version
         address = reverse("requirements", args=[version.system.slug, version.pk])
         yield QueueItem(
-            title=f"Check {row.n} statement{'' if row.n == 1 else 's'} about {version}",
+            title=ngettext("Check %(n)s statement about %(version)s", "Check %(n)s statements about %(version)s", row.n)
+            % {"n": row.n, "version": version},
             why="A statement counts when somebody other than its author has accepted it.",
             href=f"{address}?draft=1#list",
             since=row.since,
@@ -47,9 +49,11 @@ def drafts_and_questions(user: User) -> Iterator[QueueItem]:
     if can(check_may_answer, user):
         for sheet in unanswered_sheets():
             yield QueueItem(
-                title=f"Answer the questions about {sheet.system.name}",
-                why=f"{sheet.n_answered} of {len(sheet.asked)} are answered. What is open keeps it unknown which rules "
-                "apply.",
+                title=gettext("Answer the questions about %(name)s") % {"name": sheet.system.name},
+                why=gettext(
+                    "%(n_answered)s of %(asked)s are answered. What is open keeps it unknown which rules apply."
+                )
+                % {"n_answered": sheet.n_answered, "asked": len(sheet.asked)},
                 href=reverse("questionnaire", args=[sheet.system.slug]),
                 since=sheet.system.created_at,
                 tone="insufficient",

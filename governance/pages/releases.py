@@ -7,18 +7,20 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
 from core.errors import NotFoundError
 from core.pages.forms import HouseForm, attempt, bind
+from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
 from core.plain_text import MOST_TEXT
-from evaluation.models import AuditRun, RunStatus
+from evaluation.models import AuditRun
 from governance.access_releases import check_may_request_release
 from governance.execution_releases import export_path
 from governance.models import ReleaseExport, ReleaseVote, SyntheticRelease
@@ -30,6 +32,25 @@ from governance.services.releases import cast_release_vote, request_release, rev
 from models_registry.models import CohortVersion
 
 PAGE_SIZE = 50
+RELEASES = ListPlan(
+    columns=(
+        Column(title=_("Cohort"), key="cohort", order=("cohort__cohort__name",)),
+        Column(title=_("State"), key="state", order=("status",)),
+        Column(title=_("Purpose")),
+        Column(title=_("Recipients"), key="recipients", order=("recipients",)),
+        Column(title=_("Asked for"), key="asked", order=("opened_at",), down=True),
+        Column(title=_("Closed"), key="closed", order=("closed_at",), down=True),
+    ),
+    search=("cohort__cohort__name", "purpose", "recipients", "requester__last_name", "requester__username"),
+    searched=_("Cohort, purpose, recipient or person"),
+    choices=(
+        Choice(
+            name="state", title=_("State"), every=_("Every state"), field="status",
+            options=tuple(SyntheticRelease.Status.choices),
+        ),
+    ),
+    size=PAGE_SIZE,
+)  # fmt: skip
 WithdrawForm = closing_form("Why the request is withdrawn")
 RevokeForm = closing_form("Why the release ends")
 
@@ -37,13 +58,18 @@ RevokeForm = closing_form("Why the release ends")
 class CohortChoice(forms.ModelChoiceField):
     def label_from_instance(self, cohort: CohortVersion) -> str:  # type: ignore[override]
         if cohort.parent:
-            return f"{cohort}: derived from {cohort.parent}"
+            return gettext("%(cohort)s: derived from %(parent)s") % {"cohort": cohort, "parent": cohort.parent}
         return f"{cohort}: {'made without real patients' if cohort.cohort.simulated else 'origin not on record'}"
 
 
 class RunChoice(forms.ModelChoiceField):
     def label_from_instance(self, run: AuditRun) -> str:  # type: ignore[override]
-        return f"Audit {run.pk}: {run.protocol.name} on {run.cohort.cohort.name}, {run.get_outcome_display().lower()}"
+        return gettext("Audit %(pk)s: %(name)s on %(name2)s, %(x)s") % {
+            "pk": run.pk,
+            "name": run.protocol.name,
+            "name2": run.cohort.cohort.name,
+            "x": run.get_outcome_display().lower(),
+        }
 
 
 class ReleaseForm(HouseForm):
@@ -88,8 +114,7 @@ class ReleaseForm(HouseForm):
         super().__init__(*args, **kwargs)
         cohorts = selectors.releasable_cohorts()
         self.fields["cohort"].queryset = cohorts  # type: ignore[attr-defined]
-        runs = AuditRun.objects.filter(status=RunStatus.DONE, cohort__in=cohorts.values("pk"))
-        self.fields["run"].queryset = runs.select_related("protocol", "cohort__cohort")  # type: ignore[attr-defined]
+        self.fields["run"].queryset = selectors.privacy_audits(cohorts)  # type: ignore[attr-defined]
 
 
 class ReleaseVoteForm(SigningForm):
@@ -115,15 +140,8 @@ class ExportForm(HouseForm):
 @require_safe
 @reads_within
 def release_list(request: HouseRequest) -> HttpResponse:
-    state = request.GET.get("state", "")
-    rows = selectors.releases()
-    if state in SyntheticRelease.Status.values:
-        rows = rows.filter(status=state)
     context = {
-        "page": Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page")),
-        "states": SyntheticRelease.Status.choices,
-        "state": state,
-        "page_query": f"state={state}&" if state in SyntheticRelease.Status.values else "",
+        "listing": read_list(request.GET, selectors.releases(), RELEASES),
         "may_request": can(check_may_request_release, request.user),
     }
     return render(request, "governance/releases.html", context)
@@ -152,7 +170,7 @@ def release_room(request: HouseRequest, pk: int) -> HttpResponse:
     release, form = selectors.release_by_id(pk), ask_or_skip(bind(ReleaseVoteForm, request), request)
     vote = attempt_signed(form, request, partial(cast_release_vote, release=release, by=request.user))
     if vote:
-        messages.success(request, f"Your vote is cast: {vote.get_choice_display().lower()}.")
+        messages.success(request, gettext("Your vote is cast: %(x)s.") % {"x": vote.get_choice_display().lower()})
         return redirect("release", pk=pk)
     return _room(request, release, ballot=form)
 

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import Permission, can
@@ -154,7 +155,9 @@ def _actions(user: User, draft: Statement | None) -> Actions:
     write = can(check_may_state, user)
     carry = write
     if draft is not None and draft.author_id != user.pk and write:
-        told = f"A draft of {draft.author} is open. It has to be accepted, returned or withdrawn first."
+        told = gettext("A draft of %(author)s is open. It has to be accepted, returned or withdrawn first.") % {
+            "author": draft.author
+        }
         write = carry = Permission(allowed=False, reason=told)
     about = draft or Statement()
     return Actions(

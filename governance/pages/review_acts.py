@@ -7,6 +7,7 @@ from functools import partial
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from core.pages.forms import attempt
@@ -47,7 +48,7 @@ def recuse_member(request: HouseRequest, pk: int) -> HttpResponse:
     form = forms.RecuseMemberForm(request.POST, prefix="member", people=people)
     recusal = attempt(form, partial(recuse, review=review, by=request.user))
     if recusal:
-        messages.success(request, f"{recusal.person} takes no part in this review.")
+        messages.success(request, gettext("%(person)s takes no part in this review.") % {"person": recusal.person})
         return redirect("review", pk=pk)
     return room_page(request, pk, member=form)
 

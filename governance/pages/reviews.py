@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import Permission, can, check_role, same_person
 from core.errors import DeniedError
 from core.models import Role, User
 from core.pages.forms import HouseForm, bind, perform
+from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.session import theme_of
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
@@ -36,22 +37,37 @@ from governance.services.reviews import cast_vote, open_review
 
 PAGE_SIZE = 50
 NOBODY = User()
+DECIDED = ListPlan(
+    columns=(
+        Column(title=_("Review"), key="version", order=("version__system__name", "version__label")),
+        Column(title=_("Status"), key="status", order=("status",)),
+        Column(title=_("Audit"), key="audit", order=("run__outcome",)),
+        Column(title=_("Votes"), numeric=True),
+        Column(title=_("Opened"), key="opened", order=("opened_at",), down=True),
+        Column(title=_("Closed"), key="closed", order=("closed_at",), down=True),
+    ),
+    sort="-closed",
+    search=("version__label", "version__system__name", "opened_by__last_name", "opened_by__username"),
+    searched=_("System, version or who opened it"),
+    choices=(
+        Choice(
+            name="state", title=_("Decision"), every=_("Every decision"), field="status",
+            options=tuple(choice for choice in Review.Status.choices if choice[0] != Review.Status.OPEN),
+        ),
+    ),
+    size=PAGE_SIZE,
+    anchor="closed",
+)  # fmt: skip
 
 
 @require_safe
 @reads_within
 def review_list(request: HouseRequest) -> HttpResponse:
-    state, words = request.GET.get("state", ""), request.GET.get("q", "").strip()
+    """What waits for votes, whole: it is never much. What was decided, as a list."""
     unmet = unmet_conditions()
     context = {
         "open_rows": room_selectors.with_waiting(selectors.open_reviews_for(request.user)),
-        "page": Paginator(room_selectors.decided_reviews(state=state, words=words), PAGE_SIZE).get_page(
-            request.GET.get("page")
-        ),
-        "states": [choice for choice in Review.Status.choices if choice[0] != Review.Status.OPEN],
-        "state": state,
-        "q": words,
-        "page_query": urlencode({"q": words, "state": state}) + "&",
+        "listing": read_list(request.GET, room_selectors.decided_reviews(), DECIDED),
         "n_conditions": unmet.count(),
         "next_condition": unmet.order_by("due_at").first(),
     }
@@ -67,7 +83,7 @@ def review_room(request: HouseRequest, pk: int) -> HttpResponse:
         review = selectors.review_by_id(pk)
         vote = attempt_signed(form, request, partial(cast_vote, review=review, by=request.user))
         if vote:
-            messages.success(request, f"Your vote is cast: {vote.get_choice_display().lower()}.")
+            messages.success(request, gettext("Your vote is cast: %(x)s.") % {"x": vote.get_choice_display().lower()})
             return redirect("review", pk=pk)
     return room_page(request, pk, ballot=form)
 

@@ -3,57 +3,76 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
+from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
 from governance.models import Risk, RiskRating
+from governance.pages.risk_forms import kind_choices
 from governance.requirements import load_requirements
-from governance.selectors.risks import BANDS, OPEN, RiskLine, matrix_of
-from governance.standing.risk_rows import KINDS
+from governance.selectors.risks import BANDS, OPEN, RiskLine, lines_of, matrix_of, systems_with_risks
 
 CELL = re.compile(r"([1-4])x([1-4])")
-STATES = {
-    "": "Open and accepted",
-    "open": "Open",
-    "accepted": "Residual risk accepted",
-    "closed": "Closed",
-    "all": "All",
-}
+PAGE_SIZE = 50
+LIVE = "live"
+"""The state that the register shows unless another is asked for: open, or accepted."""
+STATES = (
+    (LIVE, _("Open and accepted")),
+    ("open", _("Open")),
+    ("accepted", _("Residual risk accepted")),
+    ("closed", _("Closed")),
+    ("all", _("All")),
+)
 STAGES = {"before": "Before controls", "after": "After controls, as it counts"}
+RISKS = ListPlan(
+    columns=(
+        Column(title=_("Risk"), key="risk", value=lambda line: (line.risk.system.name, line.risk.number)),
+        Column(title=_("State"), key="state", value=lambda line: line.risk.status),
+        Column(title=_("Before"), key="before", value=lambda line: line.before.product, down=True),
+        Column(title=_("After"), key="after", value=lambda line: line.after.product, down=True),
+        Column(title=_("Controls verified"), key="controls", value=lambda line: line.n_verified, numeric=True),
+        Column(title=_("Owner"), key="owner", value=lambda line: str(line.risk.owner) if line.risk.owner else None),
+        Column(
+            title=_("Accepted until"), key="until",
+            value=lambda line: line.acceptance.expires_at if line.acceptance else None,
+        ),
+    ),
+    text=lambda line: f"{line.risk.number} {line.risk.title} {line.risk.harm} {line.risk.system.name}"
+    f" {line.risk.owner or ''}",
+    searched=_("Words, number or owner"),
+    size=PAGE_SIZE,
+    anchor="list",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filters:
-    """What was asked for; anything that is not known is left out.
+class Register:
+    """The register as an address asks for it.
 
     Attributes:
-        band: Of what remains.
-        stage, cell: One cell of a matrix: ``after`` and ``3x2`` is severity 3, likelihood 2 after controls.
+        fitting: The lines that fit, in whatever cell.
+        stage, cell: One cell of a matrix: ``after`` and ``3x2`` is severity 3, likelihood 2 after controls; empty for
+            all of them.
     """
 
-    system: str = ""
-    state: str = ""
-    kind: str = ""
-    band: str = ""
+    listing: Listing[RiskLine]
+    fitting: Sequence[RiskLine]
     stage: str = ""
     cell: str = ""
 
     @property
-    def any(self) -> bool:
-        return self != Filters()
+    def total(self) -> int:
+        return len(self.listing.rows)
 
     @property
-    def query(self) -> str:
-        """As the beginning of a query string, for links that keep the filter."""
-        told = urlencode({name: value for name, value in vars(self).items() if value})
-        return f"{told}&" if told else ""
-
-    @property
-    def states(self) -> Mapping[str, str]:
-        return STATES
+    def narrowed(self) -> bool:
+        return bool(self.cell) or self.listing.filtered
 
     @property
     def cell_words(self) -> str:
@@ -61,52 +80,74 @@ class Filters:
         if not self.cell:
             return ""
         severity, likelihood = self.cell.split("x")
-        return f"severity {severity}, likelihood {likelihood}, {STAGES[self.stage].lower()}"
+        return gettext("severity %(severity)s, likelihood %(likelihood)s, %(x)s") % {
+            "severity": severity,
+            "likelihood": likelihood,
+            "x": STAGES[self.stage].lower(),
+        }
 
     @property
     def without_cell(self) -> str:
-        return replace(self, stage="", cell="").query
+        """The address of the same list with every cell."""
+        return self.at()
 
-    def rows(self) -> QuerySet[Risk]:
-        """The risks that fit what the database can tell."""
-        rows = Risk.objects.all()
-        if self.system:
-            rows = rows.filter(system__slug=self.system)
-        if self.kind:
-            rows = rows.filter(kind=self.kind)
-        if self.state == "":
-            return rows.filter(status__in=OPEN)
-        return rows if self.state == "all" else rows.filter(status=self.state)
+    def at(self, **cell: str) -> str:
+        """The address of the same list in another cell: its stage and its name."""
+        asked = {name: value for name, value in self.listing.narrowing.items() if name not in ("stage", "cell")}
+        sort = {"sort": self.listing.sort} if self.listing.sort else {}
+        return f"?{urlencode(asked | sort | cell)}#list"
 
-    def in_band(self, lines: Iterable[RiskLine]) -> list[RiskLine]:
-        return [line for line in lines if not self.band or line.after.band == self.band]
 
-    def keep(self, lines: Iterable[RiskLine]) -> list[RiskLine]:
-        """The lines that fit the band and the cell, the gravest first."""
-        kept = [line for line in self.in_band(lines) if not self.cell or self.cell == _cell(line, self.stage)]
-        return sorted(kept, key=lambda line: (-line.after.product, line.risk.system.name, line.risk.number))
+def read_register(query: Mapping[str, str]) -> Register:
+    """The register as an address asks for it. What the database can tell narrows before the rest is worked out."""
+    stage, cell = query.get("stage", ""), query.get("cell", "")
+    if stage not in STAGES or CELL.fullmatch(cell) is None:
+        stage = cell = ""
+    plan = replace(RISKS, choices=_choices())
+    rows = Risk.objects.all()
+    for choice in plan.choices[:3]:
+        value = query.get(choice.name, "").strip() or choice.usual
+        if value in dict(choice.options):
+            rows = _STORED[choice.name](rows, value)
+    lines = sorted(lines_of(rows), key=lambda line: (-line.after.product, line.risk.system.name, line.risk.number))
+    fitting = read_list(query, lines, plan).rows
+    kept = [line for line in lines if not cell or cell == _cell(line, stage)]
+    listing: Listing[RiskLine] = read_list(query, kept, plan, keep=["stage", "cell"] if cell else [])
+    return Register(listing=listing, fitting=fitting, stage=stage, cell=cell)
+
+
+def _in_state(rows: QuerySet[Risk], state: str) -> QuerySet[Risk]:
+    if state == LIVE:
+        return rows.filter(status__in=OPEN)
+    return rows if state == "all" else rows.filter(status=state)
+
+
+_STORED: dict[str, Any] = {
+    "system": lambda rows, value: rows.filter(system__slug=value),
+    "state": _in_state,
+    "kind": lambda rows, value: rows.filter(kind=value),
+}
+"""The choices by which the database narrows; the lines that it gives fit them."""
+
+
+def _choices() -> tuple[Choice, ...]:
+    systems = tuple(systems_with_risks().order_by("name").values_list("slug", "name"))
+    return (
+        Choice(name="system", title=_("System"), every=_("Every system"), options=systems, keep=_as_stored),
+        Choice(name="state", title=_("State"), options=STATES, usual=LIVE, keep=_as_stored),
+        Choice(name="kind", title=_("About"), every=_("Everything"), options=tuple(kind_choices()), keep=_as_stored),
+        Choice(name="band", title=_("What remains"), every=_("Every band"), options=tuple(BANDS.items()),
+               keep=lambda lines, value: [line for line in lines if line.after.band == value]),
+    )  # fmt: skip
+
+
+def _as_stored(lines: list[RiskLine], _value: str) -> list[RiskLine]:
+    return lines
 
 
 def _cell(line: RiskLine, stage: str) -> str:
     rating = line.before if stage == RiskRating.Stage.BEFORE else line.after
     return f"{rating.severity}x{rating.likelihood}"
-
-
-def read_filters(query: Mapping[str, str]) -> Filters:
-    """The filters in an address. A slug is looked up by the database; the rest is compared here."""
-    stage, cell = query.get("stage", ""), query.get("cell", "")
-    known = stage in STAGES and CELL.fullmatch(cell) is not None
-    told = {
-        "system": query.get("system", "")[:80].replace("\0", ""),
-        "state": _one_of(query.get("state", ""), STATES),
-        "kind": _one_of(query.get("kind", ""), KINDS),
-        "band": _one_of(query.get("band", ""), BANDS),
-    }
-    return Filters(**told, stage=stage if known else "", cell=cell if known else "")
-
-
-def _one_of(value: str, known: Iterable[str]) -> str:
-    return value if value in known else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +173,13 @@ class Matrix:
     columns: tuple[tuple[int, str], ...]
 
 
-def matrices(lines: Iterable[RiskLine], filters: Filters) -> list[Matrix]:
+def matrices(register: Register) -> list[Matrix]:
     """The matrix before controls and the one after them."""
-    known = list(lines)
-    return [_matrix(known, filters, stage=stage, title=title) for stage, title in STAGES.items()]
+    return [_matrix(register, stage=stage, title=title) for stage, title in STAGES.items()]
 
 
-def _matrix(lines: list[RiskLine], filters: Filters, *, stage: str, title: str) -> Matrix:
-    scales, counts = load_requirements().risk_matrix, matrix_of(lines, stage=stage)
+def _matrix(register: Register, *, stage: str, title: str) -> Matrix:
+    scales, counts = load_requirements().risk_matrix, matrix_of(register.fitting, stage=stage)
 
     def cell(severity: int, likelihood: int) -> Cell:
         band, name = scales.band(severity, likelihood), f"{severity}x{likelihood}"
@@ -149,8 +189,8 @@ def _matrix(lines: list[RiskLine], filters: Filters, *, stage: str, title: str) 
             band=band,
             word=BANDS[band],
             n=counts.get((severity, likelihood), 0),
-            href=f"?{replace(filters, stage=stage, cell=name).query}#list",
-            chosen=(filters.stage, filters.cell) == (stage, name),
+            href=register.at(stage=stage, cell=name),
+            chosen=(register.stage, register.cell) == (stage, name),
         )
 
     return Matrix(

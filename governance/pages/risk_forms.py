@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from core.models import User
 from core.pages.forms import HouseForm
@@ -133,7 +134,14 @@ class VerifyForm(HouseForm):
 
     def offer_runs(self, runs: Iterable[AuditRun]) -> VerifyForm:
         self.runs = {str(run.pk): run for run in runs}
-        told = [(key, f"Audit {key} of {run.version}, {run.protocol.name}") for key, run in self.runs.items()]
+        told = [
+            (
+                key,
+                gettext("Audit %(key)s of %(version)s, %(name)s")
+                % {"key": key, "version": run.version, "name": run.protocol.name},
+            )
+            for key, run in self.runs.items()
+        ]
         none = "None" if told else "None: no audit on real patients has passed"
         self.fields["run"].choices = [("", none), *told]  # type: ignore[attr-defined]
         return self

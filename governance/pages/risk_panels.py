@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
 from core.access import can
 from core.models import User
@@ -30,7 +31,8 @@ def register_in_short(user: User, system: AISystem) -> Panel:
         "lines": sorted(lines, key=lambda line: (-line.after.product, line.risk.number))[:SHOWN],
         "n": len(lines),
         "unacceptable": stopping,
-        "word": f"{stopping} {'stops' if stopping == 1 else 'stop'} the use of this system",
+        "word": ngettext("%(n)s stops the use of this system", "%(n)s stop the use of this system", stopping)
+        % {"n": stopping},
         "may_record": can(check_may_record_risk, user),
     }
     return Panel(template="governance/_system_risks.html", context=context, links=(("system-risks", "Risks"),))
@@ -42,8 +44,9 @@ def risks_that_wait(user: User) -> Iterator[QueueItem]:
     if can(check_may_assign_risk, user):
         for risk in selectors.unowned_risks():
             yield QueueItem(
-                title=f"Name the owner of risk {risk.number} of {risk.system}",
-                why=f"{risk.title}. Nobody watches it yet.",
+                title=gettext("Name the owner of risk %(number)s of %(system)s")
+                % {"number": risk.number, "system": risk.system},
+                why=gettext("%(title)s. Nobody watches it yet.") % {"title": risk.title},
                 href=reverse("risk", args=[risk.pk]),
                 since=risk.opened_at,
                 tone="insufficient",
@@ -54,7 +57,8 @@ def risks_that_wait(user: User) -> Iterator[QueueItem]:
     today = timezone.localdate()
     for control in selectors.controls_due(user, until=today + SOON):
         late = control.due_on < today
-        why = f"{control.text[:200]} It {'was' if late else 'is'} due on {control.due_on.day} {control.due_on:%b %Y}."
+        said = gettext("%(text)s It was due on %(day)s.") if late else gettext("%(text)s It is due on %(day)s.")
+        why = said % {"text": control.text[:200], "day": f"{control.due_on.day} {control.due_on:%b %Y}"}
         tone, word = ("fail", "Overdue") if late else ("waiting", "Due soon")
         yield _control(control, "Implement your control", why, tone, word, due=_end_of(control.due_on))
     if can(check_may_end_acceptance, user):
@@ -68,7 +72,8 @@ def _end_of(day: date) -> datetime:
 def _control(control: Control, title: str, why: str, tone: str, word: str, *, due: datetime | None = None) -> QueueItem:
     risk = control.risk
     return QueueItem(
-        title=f"{title} of risk {risk.number} of {risk.system}",
+        title=gettext("%(title)s of risk %(number)s of %(system)s")
+        % {"title": title, "number": risk.number, "system": risk.system},
         why=why[:300],
         href=f"{reverse('risk', args=[risk.pk])}#controls",
         since=control.proposed_at,
@@ -82,8 +87,10 @@ def _ending() -> Iterator[QueueItem]:
     for acceptance in selectors.acceptances_ending(until=timezone.now() + SOON):
         risk, day = acceptance.risk, timezone.localtime(acceptance.expires_at)
         yield QueueItem(
-            title=f"The acceptance of risk {risk.number} of {risk.system} ends",
-            why=f"{risk.title}. After {day.day} {day:%b %Y} nobody accepts what remains of it.",
+            title=gettext("The acceptance of risk %(number)s of %(system)s ends")
+            % {"number": risk.number, "system": risk.system},
+            why=gettext("%(title)s. After %(day)s %(day2)s nobody accepts what remains of it.")
+            % {"title": risk.title, "day": day.day, "day2": f"{day:%b %Y}"},
             href=f"{reverse('risk', args=[risk.pk])}#acceptance",
             since=acceptance.accepted_at,
             tone="insufficient",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
@@ -16,32 +16,24 @@ from core.pages.forms import attempt
 from core.pages.readers import HouseRequest, reads, reads_within
 from governance.access_risks import check_may_record_risk
 from governance.models import Incident, Risk
-from governance.pages.risk_filters import matrices, read_filters
-from governance.pages.risk_forms import RiskForm, kind_choices
+from governance.pages.risk_filters import matrices, read_register
+from governance.pages.risk_forms import RiskForm
 from governance.pages.risk_room import Room
 from governance.selectors import risks as selectors
 from governance.selectors.incidents import get_incident
 from governance.services.risks import record_risk
 from models_registry.models import AISystem
 
-PAGE_SIZE = 50
-
 
 @require_safe
 @reads_within
 def risk_list(request: HouseRequest) -> HttpResponse:
-    filters = read_filters(request.GET)
-    lines = selectors.lines_of(filters.rows())
-    kept = filters.keep(lines)
+    register = read_register(request.GET)
     context = {
-        "filters": filters,
-        "matrices": matrices(filters.in_band(lines), filters),
-        "page": Paginator(kept, PAGE_SIZE).get_page(request.GET.get("page")),
-        "total": len(kept),
-        "nothing": not lines and not Risk.objects.exists(),
-        "systems": selectors.systems_with_risks(),
-        "kinds": kind_choices(),
-        "bands": selectors.BANDS,
+        "register": register,
+        "listing": register.listing,
+        "matrices": matrices(register),
+        "nothing": not register.total and not Risk.objects.exists(),
         "may_record": can(check_may_record_risk, request.user),
     }
     return render(request, "governance/risks.html", context)
@@ -56,7 +48,11 @@ def risk_new(request: HouseRequest) -> HttpResponse:
     form.name_people(selectors.people_to_name(), none="Nobody yet")
     risk = attempt(form, partial(_record, form=form, incident=incident, by=request.user))
     if risk:
-        messages.success(request, f"Risk {risk.number} is in the register. Until it is rated it counts as 4 by 4.")
+        messages.success(
+            request,
+            gettext("Risk %(number)s is in the register. Until it is rated it counts as 4 by 4.")
+            % {"number": risk.number},
+        )
         return redirect("risk", pk=risk.pk)
     permission = can(check_may_record_risk, request.user)
     nothing = not AISystem.objects.exists()

@@ -14,6 +14,7 @@ from typing import Any
 from django import forms
 from django.forms.boundfield import BoundField
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from core.errors import AuscultError
 from core.pages.forms import HouseForm
@@ -90,7 +91,7 @@ def _django_field(field: RequiredField, label: str, columns: tuple[str, ...]) ->
     if kind in ("text", "list"):
         return forms.CharField(widget=forms.Textarea(attrs={"rows": 4}), **about)
     if kind == "datetime":
-        about["help_text"] = f"In the time zone {timezone.get_current_timezone_name()}."
+        about["help_text"] = gettext("In the time zone %(x)s.") % {"x": timezone.get_current_timezone_name()}
     html = {"date": "date", "datetime": "datetime-local", "url": "url"}.get(kind, "text")
     return forms.CharField(widget=forms.TextInput(attrs={"type": html}), **about)
 

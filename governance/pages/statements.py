@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import content_disposition_header
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from core.access import Permission, can
@@ -61,7 +62,9 @@ def statement_write(request: HouseRequest, slug: str, pk: int, requirement: str)
 def _may_write(request: HouseRequest, draft: Statement | None) -> Permission:
     allowed = can(check_may_state, request.user)
     if allowed and draft is not None and draft.author_id != request.user.pk:
-        told = f"A draft of {draft.author} is open. It has to be accepted, returned or withdrawn first."
+        told = gettext("A draft of %(author)s is open. It has to be accepted, returned or withdrawn first.") % {
+            "author": draft.author
+        }
         return Permission(allowed=False, reason=told)
     return allowed
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from core.errors import AuscultError
@@ -80,6 +81,8 @@ def keep_uploads(
             else:
                 kept.setdefault(name, []).append(file)
     for sent, file_name in request.skipped_uploads:  # type: ignore[attr-defined]
-        told = f"The file “{file_name}” is larger than 20 MB, or one of too many. Attach up to {MOST_FILES} files."
+        told = gettext(
+            "The file “%(name)s” is larger than 20 MB, or one of too many. Attach up to %(FILES)s files."
+        ) % {"name": file_name, "FILES": MOST_FILES}
         refused.setdefault(names.get(sent, sent), []).append(told)
     return kept, refused

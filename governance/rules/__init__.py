@@ -79,6 +79,7 @@ class Facts:
             depend on it, so that a page and a report never tell different ones.
         accepted: Newest accepted statement of each requirement that is still about what it was written about.
         state_of: The state of another requirement, judged on demand; rules may not ask in a circle.
+        kept: What one rule worked out of these facts and others need too, by its name.
     """
 
     dossier: dict[str, Any]
@@ -89,6 +90,7 @@ class Facts:
     as_of: datetime
     accepted: Mapping[str, Mapping[str, Any]]
     state_of: Callable[[str], str] = _unknown_state
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def values(self, requirement_id: str) -> Mapping[str, Any]:
         """Fields of the newest accepted, current statement about a requirement; empty where there is none."""

@@ -15,6 +15,7 @@ from evaluation.models import AuditRun
 from governance.access import check_may_vote
 from governance.models import Bundle, Recusal, Report, Review, Vote
 from models_registry.models import ModelVersion
+from models_registry.selectors import unshown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,8 @@ def reviews() -> QuerySet[Review]:
     votes = Prefetch("votes", queryset=Vote.objects.select_related("voter"))
     recusals = Prefetch("recusals", queryset=Recusal.objects.select_related("person", "recorded_by"))
     about = ("version__system", "run__protocol", "run__cohort__cohort", "policy")
-    return Review.objects.select_related(*about, *people).prefetch_related(votes, recusals)
+    rows = Review.objects.select_related(*about, *people).prefetch_related(votes, recusals)
+    return rows.defer(*unshown("version"), "run__protocol__source", "run__protocol__body", "run__cohort__summary")
 
 
 def open_reviews_for(user: User) -> list[ReviewRow]:
@@ -84,7 +86,7 @@ def _tally(review: Review) -> Tally:
 
 def reports_list(*, run: AuditRun | None = None, version: ModelVersion | None = None) -> list[Report]:
     """Reports, newest first: all, or those about one run or one version."""
-    rows = Report.objects.select_related("version__system", "run", "issued_by")
+    rows = Report.objects.select_related("version__system", "run", "issued_by").defer(*unshown("version"))
     if run is not None:
         rows = rows.filter(run=run)
     return list(rows.filter(version=version) if version else rows)
@@ -92,7 +94,7 @@ def reports_list(*, run: AuditRun | None = None, version: ModelVersion | None = 
 
 def bundles_list(*, review: Review | None = None) -> list[Bundle]:
     """Bundles, newest first: all, or those of one review."""
-    rows = Bundle.objects.select_related("review__version__system", "issued_by")
+    rows = Bundle.objects.select_related("review__version__system", "issued_by").defer(*unshown("review__version"))
     return list(rows.filter(review=review) if review else rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from governance.models import Condition, Review
@@ -40,18 +41,26 @@ def standing_approval(version: ModelVersion) -> Approval:
 
 def standing_approvals(versions: Iterable[ModelVersion]) -> dict[int, Approval]:
     """The approval of each version by its key, from the rows as they are now; six queries for any number."""
-    return _standing(ModelVersion.objects.select_related("system").in_bulk([version.pk for version in versions]))
+    rows = ModelVersion.objects.select_related("system").defer("manifest", "sizes", "config", "card")
+    return _standing(rows.in_bulk([version.pk for version in versions]))
 
 
 def approval_as_read(version: ModelVersion) -> Approval:
     """The approval of a version that was read just now: for a page, not for an act."""
-    return _standing({version.pk: version})[version.pk]
+    return approvals_as_read([version])[version.pk]
+
+
+def approvals_as_read(versions: Iterable[ModelVersion]) -> dict[int, Approval]:
+    """The same of many versions, by their keys; one query less than :func:`standing_approvals`."""
+    return _standing({version.pk: version for version in versions})
 
 
 def _standing(rows: dict[int, ModelVersion]) -> dict[int, Approval]:
-    decided = Review.objects.filter(version__in=rows).exclude(status__in=[Review.Status.OPEN, Review.Status.WITHDRAWN])
+    decided = Review.objects.exclude(status__in=[Review.Status.OPEN, Review.Status.WITHDRAWN])
+    later = decided.filter(version=OuterRef("version"), closed_at__gt=OuterRef("closed_at"))
+    last = decided.filter(~Exists(later), version__in=rows)
     newest: dict[int, Review] = {}
-    for review in with_people(decided).order_by("closed_at", "pk"):
+    for review in with_people(last).order_by("closed_at", "pk"):
         newest[review.version_id] = review
     conditions: dict[int, list[Condition]] = {}
     waiting = Condition.objects.filter(review__in=[review.pk for review in newest.values()], status__in=WAITING)

@@ -21,6 +21,7 @@ from governance.selectors.oversight import totals_of
 from governance.selectors.policies import gates, in_force
 from governance.standing.override_rates import Rate, rate_of
 from models_registry.models import AISystem, Deployment, ModelVersion, VersionStatus
+from models_registry.selectors import unshown
 from models_registry.services.suspensions import mail_key
 
 HELD = (Deployment.Status.RUNNING, Deployment.Status.SUSPENDED)
@@ -39,7 +40,7 @@ class DeploymentRow:
 
 def list_deployments(*, system: AISystem | None = None, version: ModelVersion | None = None) -> QuerySet[Deployment]:
     """Deployments, those that run or are suspended first, the newest first within."""
-    rows = Deployment.objects.select_related("version__system", "started_by", "suspended_by")
+    rows = Deployment.objects.select_related("version__system", "started_by", "suspended_by").defer(*unshown("version"))
     if system is not None:
         rows = rows.filter(version__system=system)
     if version is not None:
@@ -141,13 +142,15 @@ def approval_if_lifted(version: ModelVersion) -> Approval:
 
 
 def in_use_without_gate() -> list[tuple[ModelVersion, GateFindings]]:
-    """Versions that run somewhere, with each policy in force whose gate they do not pass now."""
+    """Versions that run somewhere, with each policy in force whose gate they do not pass now. What audits by other
+    protocols lack is left to the page of the gate."""
     running = ModelVersion.objects.filter(deployments__status=Deployment.Status.RUNNING).distinct()
-    versions = {version.pk: version for version in running.select_related("system").order_by("pk")}
+    rows = running.select_related("system").defer("manifest", "sizes", "config", "card").order_by("pk")
+    versions = {version.pk: version for version in rows}
     candidates = in_force() if versions else []
     if not candidates:
         return []
-    found = gates(list(versions.values()), candidates)
+    found = gates(list(versions.values()), candidates, asked_alone=True)
     return [(versions[key[0]], item) for key, item in found.items() if item.outcome != GateOutcome.PASS]
 
 
@@ -178,7 +181,8 @@ def history_of(deployment: Deployment) -> list[tuple[LedgerEntry, dict[str, Any]
 
 def register(system: AISystem) -> list[dict[str, Any]]:
     """The deployments of a system as plain facts, oldest first: for dossiers. No contact is in it."""
-    rows = Deployment.objects.filter(version__system=system).select_related("version").order_by("started_at", "pk")
+    rows = Deployment.objects.filter(version__system=system).select_related("version").defer(*unshown("version"))
+    rows = rows.order_by("started_at", "pk")
     return [
         {
             "id": row.pk,

@@ -18,6 +18,7 @@ from governance.reports.base import REPORTS
 from governance.selectors import bundle_path
 from governance.selectors.portal import STATES
 from models_registry.models import AISystem, ModelVersion
+from models_registry.selectors import unshown
 
 FORMS = {
     "pdf": ("PDF", "application/pdf", "signed; to read, print and archive"),
@@ -77,7 +78,7 @@ def title_of(kind: str) -> str:
 
 def list_reports() -> QuerySet[Report]:
     """Reports with what a list shows; :func:`report_rows` says what changed since."""
-    return Report.objects.select_related("version__system", "run", "issued_by")
+    return Report.objects.select_related("version__system", "run", "issued_by").defer(*unshown("version"))
 
 
 def report_rows(reports: list[Report]) -> list[ReportRow]:

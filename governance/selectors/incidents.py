@@ -189,11 +189,7 @@ def incidents() -> QuerySet[Incident]:
 
 def list_incidents(*, state: str = "unclosed", system: str = "", words: str = "") -> QuerySet[Incident]:
     """Open incidents first; among them the one whose clock ends first, or ended longest ago, on top."""
-    rows = incidents()
-    if state == "unclosed":
-        rows = rows.exclude(status=Incident.Status.CLOSED)
-    elif state in Incident.Status.values:
-        rows = rows.filter(status=state)
+    rows = in_state(incidents(), state)
     if system:
         rows = rows.filter(system__slug=system)
     if words:
@@ -201,6 +197,13 @@ def list_incidents(*, state: str = "unclosed", system: str = "", words: str = ""
         rows = rows.filter(found | Q(number=int(words))) if words.isdecimal() and len(words) < 9 else rows.filter(found)
     closed = Case(When(status=Incident.Status.CLOSED, then=Value(1)), default=Value(0), output_field=IntegerField())
     return rows.order_by(closed, F("next_due").asc(nulls_last=True), "-number")
+
+
+def in_state(rows: QuerySet[Incident], state: str) -> QuerySet[Incident]:
+    """Incidents in one state, ``unclosed`` for every state but closed; all of them where it is none."""
+    if state == "unclosed":
+        return rows.exclude(status=Incident.Status.CLOSED)
+    return rows.filter(status=state) if state in Incident.Status.values else rows
 
 
 def incident_lines(

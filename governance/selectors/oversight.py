@@ -26,6 +26,7 @@ from governance.standing.override_rates import (
     rates_by_group,
 )
 from models_registry.models import AISystem, Deployment
+from models_registry.selectors import unshown
 
 LIMBS = OversightMeasure.Limb
 WINDOW = timedelta(days=90)
@@ -248,7 +249,8 @@ def register(system: AISystem) -> list[dict[str, Any]]:
         }
         for row in measures_of(system)
     ]
-    rows = list(Deployment.objects.filter(version__system=system).select_related("version").order_by("pk"))
+    found = Deployment.objects.filter(version__system=system).select_related("version").defer(*unshown("version"))
+    rows = list(found.order_by("pk"))
     totals = totals_of(rows)
     rates = [rate_of(row.site, overrides=totals[row.pk][0], outputs=totals[row.pk][1]) for row in rows]
     overruled = [

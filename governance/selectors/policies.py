@@ -30,6 +30,8 @@ from models_registry.models import AISystem, ModelVersion, VersionStatus
 
 Status = Policy.Status
 MOST_VERSIONS = 100
+HEAVY = ("manifest", "sizes", "config", "card")
+"""Columns of a version that no policy asks for."""
 CURRENT = (
     VersionStatus.SUBMITTED,
     VersionStatus.IN_AUDIT,
@@ -119,10 +121,18 @@ def gate(
 
 
 def gates(
-    versions: Sequence[ModelVersion], candidates: Sequence[Policy], *, now: datetime | None = None
+    versions: Sequence[ModelVersion],
+    candidates: Sequence[Policy],
+    *,
+    now: datetime | None = None,
+    asked_alone: bool = False,
 ) -> dict[tuple[int, int], GateFindings]:
-    """The findings of each version under each policy that applies to it, by their keys: (version, policy)."""
-    moment, facts = now or timezone.now(), gather(versions, [rules_of(policy) for policy in candidates])
+    """The findings of each version under each policy that applies to it, by their keys: (version, policy).
+
+    ``asked_alone``: without what audits by other protocols are said to lack (``governance.selectors.policy_facts``).
+    """
+    moment = now or timezone.now()
+    facts = gather(versions, [rules_of(policy) for policy in candidates], asked_alone=asked_alone)
     return {
         (version.pk, policy.pk): _findings(policy, facts[version.pk], now=moment)
         for version in versions
@@ -211,7 +221,7 @@ def before(policy: Policy) -> Policy | None:
 def versions_under(policy: Policy) -> QuerySet[ModelVersion]:
     """Versions that somebody may decide about or uses, of the systems it applies to; newest first."""
     rules = rules_of(policy)
-    rows = ModelVersion.objects.filter(status__in=CURRENT).select_related("system")
+    rows = ModelVersion.objects.filter(status__in=CURRENT).select_related("system").defer(*HEAVY)
     rows = rows if rules.for_all else rows.filter(system__slug__in=rules.applies_to)
     return rows.order_by("-submitted_at", "-pk")
 
@@ -303,11 +313,11 @@ def gaps_for(user: User, candidates: Sequence[Policy]) -> list[Gap]:
     asked = [policy for policy in candidates if mine & _waivers(rules[policy.pk])]
     if not asked:
         return []
-    rows = ModelVersion.objects.filter(status__in=CURRENT).select_related("system", "submitted_by")
+    rows = ModelVersion.objects.filter(status__in=CURRENT).select_related("system", "submitted_by").defer(*HEAVY)
     versions = {version.pk: version for version in rows.order_by("-submitted_at", "-pk")[:MOST_VERSIONS]}
     open_items = [
         Gap(version=versions[version], policy=policy, finding=item)
-        for (version, key), found in gates(list(versions.values()), asked).items()
+        for (version, key), found in gates(list(versions.values()), asked, asked_alone=True).items()
         for policy in asked
         if policy.pk == key
         for item in found.open_items

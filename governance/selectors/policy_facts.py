@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
+from django.db.models import Count, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Least
 
 from core.models import LedgerEntry
@@ -25,7 +25,8 @@ from governance.policies.facts import (
 from governance.policies.findings import State
 from governance.policies.form import Policy as Rules
 from governance.policies.monitoring import WatchFact
-from governance.selectors.approvals import Approval, standing_approvals
+from governance.policies.pins import split
+from governance.selectors.approvals import Approval, approvals_as_read
 from governance.selectors.risks import RiskLine, lines_of
 from models_registry.models import Deployment, ModelVersion, Origin, Relation, VersionStatus
 from models_registry.services.suspensions import place_of
@@ -36,19 +37,28 @@ DEEPEST = 12
 """Generations of ancestors that are followed: a backbone of a backbone, and so on."""
 
 
-def gather(versions: Sequence[ModelVersion], rules: Sequence[Rules]) -> dict[int, PolicyFacts]:
-    """The facts of each version, by its key, from the rows as they are now; only those that one of the rules asks."""
+def gather(
+    versions: Sequence[ModelVersion], rules: Sequence[Rules], *, asked_alone: bool = False
+) -> dict[int, PolicyFacts]:
+    """The facts of each version, by its key, from the rows as they are now; only those that one of the rules asks.
+
+    Args:
+        asked_alone: Leave out audits by protocols that no rule names. They never count; a finding tells of them where
+            there is no other.
+    """
     pks = [version.pk for version in versions]
-    rows = {row.pk: row for row in ModelVersion.objects.filter(pk__in=pks).select_related("system", "submitted_by")}
+    found = ModelVersion.objects.filter(pk__in=pks).select_related("system", "submitted_by")
+    rows = {row.pk: row for row in found.defer("manifest", "sizes", "config", "card")}
     systems = {row.system_id for row in rows.values()}
-    runs, seen = _runs(pks), _seen(pks)
+    named = {split(name)[0] for item in rules for audit in item.audits for name in audit.protocols}
+    runs, seen = _runs(pks, protocols=named if asked_alone else None), _seen(pks)
     acceptances = _acceptances(pks)
     reports = _reports(pks) if any(item.documents for item in rules) else {}
-    approvals = standing_approvals(list(rows.values())) if any(item.approval for item in rules) else {}
+    approvals = approvals_as_read(rows.values()) if any(item.approval for item in rules) else {}
     risks = _risks(systems) if any(item.risks for item in rules) else {}
     measures = _measures(systems) if any(item.oversight for item in rules) else {}
     incidents = _incidents(systems) if any(item.incidents for item in rules) else {}
-    sites, first_used = _sites(systems), _first_used(pks)
+    sites, first_used = _used(systems)
     watched = _watched(pks) if any(item.monitoring and item.monitoring.required for item in rules) else {}
     return {
         pk: PolicyFacts(
@@ -82,11 +92,13 @@ FIELDS = (
 )  # fmt: skip
 
 
-def _runs(versions: Iterable[int]) -> dict[int, list[RunFact]]:
+def _runs(versions: Iterable[int], *, protocols: set[str] | None) -> dict[int, list[RunFact]]:
     done = AuditRun.objects.filter(version__in=versions, status=RunStatus.DONE, finished_at__isnull=False)
     done = done.exclude(evidence_digest="").exclude(outcome="")
-    per_run = Measurement.objects.filter(run=OuterRef("pk")).order_by().values("run")
-    most = Subquery(per_run.annotate(most=Max("patients")).values("most"))
+    if protocols is not None:
+        done = done.filter(protocol__name__in=protocols)
+    known = Measurement.objects.filter(run=OuterRef("pk"), patients__isnull=False)
+    most = Subquery(known.order_by("-patients").values("patients")[:1])
     rows = list(done.annotate(judged=most).order_by("pk").values(*FIELDS))
     told = _in_ledger([row["pk"] for row in rows])
     found: dict[int, list[RunFact]] = {}
@@ -101,8 +113,8 @@ def _in_ledger(runs: Iterable[int]) -> dict[int, dict[str, Any]]:
         subject_kind="AuditRun", subject_id__in=[str(pk) for pk in runs], act__in=("run.requested", "run.judged")
     )
     found: dict[int, dict[str, Any]] = {}
-    for entry in entries.order_by("index"):
-        found.setdefault(int(entry.subject_id), {}).update(json.loads(entry.body)["payload"])
+    for run, body in entries.order_by("index").values_list("subject_id", "body"):
+        found.setdefault(int(run), {}).update(json.loads(body)["payload"])
     return found
 
 
@@ -266,18 +278,19 @@ def _incidents(systems: Iterable[int]) -> dict[int, IncidentFacts]:
     return {pk: IncidentFacts(owed=tuple(owed["yes"]), unknown=tuple(owed["unknown"])) for pk, owed in found.items()}
 
 
-def _sites(systems: Iterable[int]) -> dict[int, list[str]]:
-    """Sites at which a version of each system is deployed, as the deployments write them."""
-    found: dict[int, list[str]] = {}
-    rows = Deployment.objects.filter(version__system__in=systems, status__in=DEPLOYED).order_by("site")
-    for system, site in rows.values_list("version__system_id", "site").distinct():
-        found.setdefault(system, []).append(site)
-    return found
-
-
-def _first_used(versions: Iterable[int]) -> dict[int, datetime]:
-    rows = Deployment.objects.filter(version__in=versions).values("version").annotate(first=Min("started_at"))
-    return {row["version"]: row["first"] for row in rows.order_by("version")}
+def _used(systems: Iterable[int]) -> tuple[dict[int, list[str]], dict[int, datetime]]:
+    """Sites at which a version of each system is deployed, as the deployments write them, and when each version was
+    first used anywhere. One query."""
+    sites: dict[int, list[str]] = {}
+    first: dict[int, datetime] = {}
+    rows = Deployment.objects.filter(version__system__in=systems).order_by("site", "pk")
+    for system, version, site, status, begun in rows.values_list(
+        "version__system_id", "version_id", "site", "status", "started_at"
+    ):
+        first[version] = min(begun, first.get(version, begun))
+        if status in DEPLOYED and site not in sites.setdefault(system, []):
+            sites[system].append(site)
+    return sites, first
 
 
 def _watched(versions: Iterable[int]) -> dict[int, list[WatchFact]]:

@@ -25,6 +25,7 @@ from governance.models import Bundle, Grant, Statement
 from governance.reports.wording import dated
 from governance.selectors.grants import Standing, grants, standing_of
 from models_registry.models import AISystem, ModelVersion, VersionStatus
+from models_registry.selectors import unshown
 
 if TYPE_CHECKING:
     from governance.statuses import Judgement
@@ -146,11 +147,12 @@ def _by_system(rows: Iterable[Any], key: Any) -> dict[int, list[Any]]:
 def _visible_versions() -> QuerySet[ModelVersion]:
     """Versions that are submitted: a draft is nobody's but its author's."""
     rows = ModelVersion.objects.exclude(status=VersionStatus.DRAFT).select_related("system")
-    return rows.order_by("-submitted_at", "-pk")
+    return rows.defer("manifest", "sizes", "config", "card").order_by("-submitted_at", "-pk")
 
 
 def _issued() -> QuerySet[Bundle]:
-    return Bundle.objects.filter(status=Bundle.Status.ISSUED).select_related("review__version__system")
+    rows = Bundle.objects.filter(status=Bundle.Status.ISSUED).select_related("review__version__system")
+    return rows.defer(*unshown("review__version"))
 
 
 def visible_version(pk: int) -> ModelVersion:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
 from core.access import Permission, can
 from core.errors import AuscultError, DeniedError, NotFoundError
@@ -233,6 +233,18 @@ def releasable_cohorts() -> QuerySet[CohortVersion]:
     held = SyntheticRelease.objects.filter(status__in=[SyntheticRelease.Status.OPEN, SyntheticRelease.Status.APPROVED])
     rows = CohortVersion.objects.filter(made).exclude(pk__in=held.values("cohort"))
     return rows.select_related("cohort", "parent__cohort").defer("summary").order_by("-registered_at", "-pk")
+
+
+def privacy_audits(cohorts: QuerySet[CohortVersion]) -> QuerySet[AuditRun]:
+    """Finished audits that the release of one of these cohorts may rest on, the newest: of each cohort that needs one
+    the newest by each protocol."""
+    newest = AuditRun.objects.filter(
+        status=RunStatus.DONE, cohort=OuterRef("cohort"), protocol=OuterRef("protocol"), pk__gt=OuterRef("pk")
+    )
+    needing = cohorts.order_by().filter(Q(parent__isnull=False) | Q(cohort__simulated=False))
+    rows = AuditRun.objects.filter(~Exists(newest), status=RunStatus.DONE, cohort__in=needing.values("pk"))
+    rows = rows.select_related("protocol", "cohort__cohort")
+    return rows.only("outcome", "protocol__name", "cohort__cohort__name")
 
 
 def check_released(cohort: CohortVersion) -> None:

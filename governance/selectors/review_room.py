@@ -34,6 +34,10 @@ from governance.selectors.electorate import Standing, standing
 from governance.standing.version_diff import VersionDiff, compare
 from models_registry.services.versions import model_store
 
+MOST_RUNS = 100
+UNLISTED = ("protocol__source", "protocol__body", "cohort__summary")
+"""What no list of runs shows: long texts and JSON."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -78,6 +82,7 @@ class ReviewRoom:
     findings_problem: str
     change: Change
     other_runs: tuple[AuditRun, ...]
+    more_runs: int
     reports: tuple[Report, ...]
     bundles: tuple[Bundle, ...]
     excluded: tuple[tuple[User, str], ...]
@@ -101,6 +106,7 @@ def review_room(pk: int, *, user: User) -> ReviewRoom:
     findings, problem = _findings(review) if is_open else (None, "")
     standing_now, runs = standing(review) if is_open else None, _runs(review)
     may_vote = can(check_may_vote, user, review)
+    others = tuple(run for run in runs if run.pk != review.run_id)
     return ReviewRoom(
         review=review,
         votes=votes,
@@ -112,7 +118,8 @@ def review_room(pk: int, *, user: User) -> ReviewRoom:
         findings=findings,
         findings_problem=problem,
         change=change_since_approval(review, runs),
-        other_runs=tuple(run for run in runs if run.pk != review.run_id),
+        other_runs=others[:MOST_RUNS],
+        more_runs=max(0, len(others) - MOST_RUNS),
         reports=tuple(reports_list(run=review.run)),
         bundles=tuple(bundles_list(review=review)),
         excluded=_excluded(review),
@@ -131,7 +138,7 @@ def tally_of(review: Review) -> Tally:
 def _runs(review: Review) -> list[AuditRun]:
     """Every audit of the version, so that a chosen one cannot pass for the only one."""
     rows = AuditRun.objects.filter(version=review.version_id)
-    return list(rows.select_related("protocol", "cohort__cohort").order_by("-pk"))
+    return list(rows.select_related("protocol", "cohort__cohort").defer(*UNLISTED).order_by("-pk"))
 
 
 def _findings(review: Review) -> tuple[GateFindings | None, str]:
@@ -193,7 +200,7 @@ def change_since_approval(review: Review, runs: list[AuditRun]) -> Change:
 def _pair(review: Review, former: Review, runs: list[AuditRun], *, until: datetime) -> tuple[AuditRun, AuditRun]:
     """The two audits to compare: those of the reviews where they are of one kind; else the newest pair that is."""
     rows = AuditRun.objects.filter(version=former.version_id, status=RunStatus.DONE).exclude(evidence_digest="")
-    known = rows.select_related("protocol", "cohort__cohort").order_by("-pk")
+    known = rows.select_related("protocol", "cohort__cohort").defer(*UNLISTED).order_by("-pk")
     theirs = [former.run, *(run for run in known if run.pk not in (former.run_id, review.run_id))]
     mine = [review.run, *_usable(runs, review, until=until)]
     if former.version_id == review.version_id:  # decided anew: an audit is not compared with itself
@@ -275,14 +282,9 @@ def _waiting(review: Review, held: dict[User, set[str]]) -> Iterable[User]:
             yield person
 
 
-def decided_reviews(*, state: str = "", words: str = "") -> QuerySet[Review]:
-    """Closed reviews, the latest first; those in one state, or of versions whose name holds every word."""
-    rows = reviews().exclude(status=Review.Status.OPEN).order_by("-closed_at", "-pk")
-    if state in Review.Status.values:
-        rows = rows.filter(status=state)
-    for word in words.split()[:10]:
-        rows = rows.filter(Q(version__label__icontains=word) | Q(version__system__name__icontains=word))
-    return rows
+def decided_reviews() -> QuerySet[Review]:
+    """Closed reviews, the latest first."""
+    return reviews().exclude(status=Review.Status.OPEN).order_by("-closed_at", "-pk")
 
 
 def possible_owners() -> list[User]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from core.access import people_with, same_person
+from core.attached import attach_people
 from core.errors import NotFoundError
 from core.models import LedgerEntry, Role, User
 from evaluation.models import AuditRun, Outcome, RunStatus, Verdict
@@ -26,6 +27,12 @@ OPEN = (Risk.Status.OPEN, Risk.Status.ACCEPTED)
 MOST_RUNS = 50
 CONSULTATION = "GDPR-36"
 """The requirement under which prior consultation is stated."""
+CONTROLLERS = ("owner", "proposed_by", "implemented_by", "verified_by")
+SHOWN_OF_FINDINGS = (
+    "run__finished_at", "criterion", "attribute", "n_failed", "statement", "evidence_digest", "found_at",
+    "run__version__label", "run__version__system__name", "run__cohort__cohort__simulated",
+)  # fmt: skip
+"""Columns of a finding, and through it of its audit, that the page of a risk shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +127,20 @@ def unacceptable_risks(system: AISystem) -> list[Risk]:
     return [line.risk for line in lines_of(Risk.objects.filter(system=system, status__in=OPEN)) if line.unacceptable]
 
 
-def lines_of(risks: QuerySet[Risk], *, now: datetime | None = None) -> list[RiskLine]:
-    """The lines of some risks. The queries are as many for one as for a thousand."""
+def lines_of(risks: QuerySet[Risk], *, now: datetime | None = None, told: Sequence[str] = ()) -> list[RiskLine]:
+    """The lines of some risks. The queries are as many for one as for a thousand.
+
+    Args:
+        told: What is read of the findings besides their number: names of columns, through ``run`` of its audit. Empty
+            for lists, which count them.
+    """
     rows = list(risks.select_related("system", "owner", "opened_by", "closed_by").order_by("system__name", "number"))
     numbers = [row.pk for row in rows]
     ratings = _by_risk(RiskRating.objects.filter(risk__in=numbers).order_by("pk"))
-    people = ("owner", "proposed_by", "implemented_by", "verified_by")
-    controls = _by_risk(Control.objects.filter(risk__in=numbers).select_related(*people).order_by("pk"))
-    found = RiskFinding.objects.filter(risk__in=numbers).select_related("run__version__system", "run__cohort__cohort")
+    controls = _by_risk(attach_people(Control.objects.filter(risk__in=numbers).order_by("pk"), *CONTROLLERS))
+    found = RiskFinding.objects.filter(risk__in=numbers).only("risk_id", *told)
+    through = {name.rpartition("__")[0] for name in told if "__" in name}
+    found = found.select_related(*through) if through else found
     findings = _by_risk(found.order_by("-found_at", "-pk"))
     standing = RiskAcceptance.objects.filter(risk__in=numbers, ended_at__isnull=True)
     standing = standing.filter(expires_at__gt=now or timezone.now()).select_related("accepted_by", "owner")
@@ -148,7 +161,7 @@ def lines_of(risks: QuerySet[Risk], *, now: datetime | None = None) -> list[Risk
 
 def line_of(risk: Risk) -> RiskLine:
     """One risk with what counts of it, as it is now."""
-    return lines_of(Risk.objects.filter(pk=risk.pk))[0]
+    return lines_of(Risk.objects.filter(pk=risk.pk), told=SHOWN_OF_FINDINGS)[0]
 
 
 def consultation_of(risk: Risk) -> Statement | None:

@@ -88,7 +88,14 @@ class Row:
 
 
 def register_rows(facts: Facts) -> dict[str, Row]:
-    """The register by kind of risk."""
+    """The register by kind of risk, worked out once for these facts."""
+    if "register" not in facts.kept:
+        facts.kept["register"] = _by_kind(facts)
+    told: dict[str, Row] = facts.kept["register"]
+    return told
+
+
+def _by_kind(facts: Facts) -> dict[str, Row]:
     found: dict[str, list[Entry]] = {}
     for entry in entries_of(facts):
         found.setdefault(entry.kind, []).append(entry)

@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from core.pages.readers import HouseRequest, reads
@@ -115,7 +116,7 @@ def _cohort_node(cohort: CohortVersion, *, role: str) -> Node:
         key=f"cohort-{role}-{cohort.pk}",
         kind="cohort",
         title=cohort.cohort.name,
-        detail=f"Cohort, {cohort.n_studies:,} studies",
+        detail=gettext("Cohort, %(n_studies)s studies") % {"n_studies": f"{cohort.n_studies:,}"},
         href=reverse("cohort-version", args=[cohort.cohort.slug, cohort.pk]),
         word="Simulated" if cohort.cohort.simulated else "Registered",
     )
@@ -178,7 +179,7 @@ def _chain_lines(backbones: Sequence[ModelVersion]) -> list[Line]:
 
 
 def _leaf_lines(leaf: Leaf, nodes: dict[str, Node]) -> list[Line]:
-    on = f"on {leaf.cohort.cohort.name}" if leaf.cohort else ""
+    on = gettext("on %(name)s") % {"name": leaf.cohort.cohort.name} if leaf.cohort else ""
     node = Node(key=leaf.key, kind="run", title=leaf.title, detail=on, href=leaf.href, state=leaf.state, word=leaf.word)
     _add(nodes, node)
     lines = [Line(source=f"version-{leaf.version}", target=leaf.key, relation="audit of", known="the audit")]
@@ -193,20 +194,24 @@ def _finding(family: Family) -> str:
     void = [version for version in family.fallen if version.status == VersionStatus.VOID]
     if void:
         names = ", ".join(dict.fromkeys(str(version.void_cause) for version in void if version.void_cause))
-        what = "1 approval is void" if len(void) == 1 else f"{len(void)} approvals are void"
-        return f"{what} because of {names}." if names else f"{what}."
+        what = "1 approval is void" if len(void) == 1 else gettext("%(void)s approvals are void") % {"void": len(void)}
+        return gettext("%(what)s because of %(names)s.") % {"what": what, "names": names} if names else f"{what}."
     if not family.origins:
         return "Nothing is known of what it was made from."
     built = [edge for edge in family.origins if edge.relation == Relation.BACKBONE and edge.source_version is not None]
     under = next((edge.source_version for edge in built if edge.version_id == family.focal.pk), None)
     others = len({edge.version_id for edge in built} - {family.focal.pk})
     if under is not None:
-        so = "is 1 other version" if others == 1 else f"are {others} other versions"
-        also = f", and so {so}" if others else ""
-        return f"{family.focal} is built on {under}{also}; no approval is void."
+        so = "is 1 other version" if others == 1 else gettext("are %(others)s other versions") % {"others": others}
+        also = gettext(", and so %(so)s") % {"so": so} if others else ""
+        return gettext("%(focal)s is built on %(under)s%(also)s; no approval is void.") % {
+            "focal": family.focal,
+            "under": under,
+            "also": also,
+        }
     if others:
-        which = "1 version is" if others == 1 else f"{others} versions are"
-        return f"{which} built on it; no approval is void."
+        which = "1 version is" if others == 1 else gettext("%(others)s versions are") % {"others": others}
+        return gettext("%(which)s built on it; no approval is void.") % {"which": which}
     return "What it was made from, as far as it is known."
 
 

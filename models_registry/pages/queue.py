@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import can
 from core.models import User
@@ -66,7 +67,8 @@ def imports_and_trainings(user: User) -> Iterator[QueueItem]:
             )
     for job in failed_trainings(user):
         yield QueueItem(
-            title=f"Training of {job.system.name} {job.version_label} failed",
+            title=gettext("Training of %(name)s %(version_label)s failed")
+            % {"name": job.system.name, "version_label": job.version_label},
             why=job.error or "The worker gave no reason.",
             href=reverse("system", args=[job.system.slug]),
             since=job.finished_at or job.requested_at,

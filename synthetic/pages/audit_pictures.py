@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext
+
 from core.templatetags.figures import estimate, percent, rate
 from evaluation.engine.words import plain
 from evaluation.models import Measurement
@@ -114,13 +116,21 @@ def _headline(known: Sequence[Measurement], bar: float | None) -> str:
     if not known:
         return "No column could be compared."
     worst = known[0]
-    told = f"Least alike is {plain(worst.label)}: {estimate(worst.value, worst.low, worst.high, 3)}"
+    told = gettext("Least alike is %(label)s: %(x3)s") % {
+        "label": plain(worst.label),
+        "x3": estimate(worst.value, worst.low, worst.high, 3),
+    }
     null = null_of(worst)
-    told += "" if null is None else f", among real patients {rate(null, 3)}"
+    told += "" if null is None else gettext(", among real patients %(x3)s") % {"x3": rate(null, 3)}
     if bar is None:
         return f"{told}."
     reach = sum(1 for item in known if item.value is not None and item.value >= bar)
-    return f"{told}. {reach:,} of {len(known):,} columns reach {rate(bar)}."
+    return gettext("%(told)s. %(reach)s of %(known)s columns reach %(bar)s.") % {
+        "told": told,
+        "reach": f"{reach:,}",
+        "known": f"{len(known):,}",
+        "bar": rate(bar),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +230,22 @@ def _side(name: str, title: str, body: Mapping[str, Any], shares: Shares, most: 
         for across in range(edge)
     )
     hidden = edge * edge - len(shares)
-    said = f"{title}: {side['n']:,} on a grid of {edge} by {edge}."
+    said = gettext("%(title)s: %(n)s on a grid of %(edge)s by %(edge)s.") % {
+        "title": title,
+        "n": f"{side['n']:,}",
+        "edge": edge,
+    }
     if shares:
         (across, up), share = max(shares.items(), key=lambda pair: pair[1])
-        said += f" The fullest cell, {across + 1} across and {up + 1} up, holds {percent(share)}."
-    said += f" {hidden} of {edge * edge} cells are not told, as few patients lie there."
+        said += gettext(" The fullest cell, %(x1)s across and %(x12)s up, holds %(share)s.") % {
+            "x1": across + 1,
+            "x12": up + 1,
+            "share": percent(share),
+        }
+    said += gettext(" %(hidden)s of %(edge)s cells are not told, as few patients lie there.") % {
+        "hidden": hidden,
+        "edge": edge * edge,
+    }
     return MapSide(name=name, title=title, n=side["n"], cells=cells, alternative=said)
 
 
@@ -233,7 +254,6 @@ def _apart(real: Shares, made: Shares) -> str:
     if not both:
         return ""
     across, up = place = max(sorted(both), key=lambda cell: abs(made[cell] - real[cell]))
-    return (
-        f"They are most apart {across + 1} across and {up + 1} up: {percent(made[place])} of synthetic patients"
-        f" and {percent(real[place])} of real ones."
-    )
+    return gettext(
+        "They are most apart %(x1)s across and %(x12)s up: %(place)s of synthetic patients and %(place2)s of real ones."
+    ) % {"x1": across + 1, "x12": up + 1, "place": percent(made[place]), "place2": percent(real[place])}

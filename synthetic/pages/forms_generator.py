@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
 
 from core.errors import AuscultError
 from core.pages.steps import Step, StepForm
@@ -36,7 +37,11 @@ EXAMPLE = """{"findings": ["effusion", "pneumothorax"],
 
 class CohortField(forms.ModelChoiceField):
     def label_from_instance(self, version: Any) -> str:
-        return f"{version}: {version.n_studies:,} studies of {version.n_patients:,} patients"
+        return gettext("%(version)s: %(n_studies)s studies of %(n_patients)s patients") % {
+            "version": version,
+            "n_studies": f"{version.n_studies:,}",
+            "n_patients": f"{version.n_patients:,}",
+        }
 
 
 class WhomForm(StepForm):
@@ -85,7 +90,9 @@ class ProtectionForm(StepForm):
         domain.initial = json.dumps(proposal.body, indent=1)
         if proposal.unknown:
             left = ", ".join(proposal.unknown)
-            domain.help_text = f"{domain.help_text} This proposal knows names of columns alone, and nothing of: {left}."
+            domain.help_text = gettext(
+                "%(help_text)s This proposal knows names of columns alone, and nothing of: %(left)s."
+            ) % {"help_text": domain.help_text, "left": left}
 
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = self.cleaned_data

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
 
 from core.pages.steps import Step, StepForm
 from synthetic import selectors
@@ -49,10 +50,20 @@ class WhoForm(StepForm):
         for item in self.choices:
             name = item["name"].replace("_", " ").capitalize()
             if item["values"]:
-                told = [(value, f"{value} ({count:,} of the studies learnt from)") for value, count in item["values"]]
+                told = [
+                    (
+                        value,
+                        gettext("%(value)s (%(count)s of the studies learnt from)")
+                        % {"value": value, "count": f"{count:,}"},
+                    )
+                    for value, count in item["values"]
+                ]
                 made[f"is_{item['name']}"] = forms.ChoiceField(label=name, choices=[("", "any"), *told], required=False)
                 continue
-            hint = f"What was learnt from lies between {item['least']:g} and {item['most']:g}."
+            hint = gettext("What was learnt from lies between %(least)s and %(most)s.") % {
+                "least": f"{item['least']:g}",
+                "most": f"{item['most']:g}",
+            }
             for bound, word in (("least", "at least"), ("most", "at most")):
                 made[f"{bound}_{item['name']}"] = forms.FloatField(
                     label=f"{name} {word}", required=False, help_text=hint
@@ -136,14 +147,20 @@ def wish_of(answers: Mapping[str, Any]) -> dict[str, Any]:
 
 def in_words(wish: Mapping[str, Any]) -> str:
     """Who will be made, in a sentence."""
-    said = [f"{wish['patients']:,} patients"]
+    said = [gettext("%(patients)s patients") % {"patients": f"{wish['patients']:,}"}]
     said += [f"{name} {value}" for name, value in wish["attributes"].items()]
-    said += [f"{name} at least {value}" for name, value in wish["least"].items()]
-    said += [f"{name} at most {value}" for name, value in wish["most"].items()]
+    said += [
+        gettext("%(name)s at least %(value)s") % {"name": name, "value": value} for name, value in wish["least"].items()
+    ]
+    said += [
+        gettext("%(name)s at most %(value)s") % {"name": name, "value": value} for name, value in wish["most"].items()
+    ]
     having = [
         name.replace("_", " ") + ("" if word == PRESENT else f" ({word})") for name, word in wish["findings"].items()
     ]
-    tail = f", each with at least one study with {' and '.join(having)}" if having else ""
+    tail = (
+        gettext(", each with at least one study with %(having)s") % {"having": " and ".join(having)} if having else ""
+    )
     return f"{', '.join(said)}{tail}."
 
 

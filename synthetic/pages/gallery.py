@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
@@ -119,12 +120,20 @@ def _shown(
 
 def _distance(near: Neighbour) -> str:
     """The distance in words, beside those of patients who were never learnt from."""
-    said = f"Distance {rate(near.distance, 3)}"
+    said = gettext("Distance %(x3)s") % {"x3": rate(near.distance, 3)}
     if near.commoner is None:
         return f"{said}."
-    of = f"{near.others:,} real patients never learnt from"
-    said += f"; typical of {of}: {rate(near.typical, 3)}. {percent(near.commoner)} of them have somebody as near."
-    return f"{said} Too little is compared to tell a copy." if near.equal and not near.copied else said
+    of = gettext("%(others)s real patients never learnt from") % {"others": f"{near.others:,}"}
+    said += gettext("; typical of %(of)s: %(x3)s. %(commoner)s of them have somebody as near.") % {
+        "of": of,
+        "x3": rate(near.typical, 3),
+        "commoner": percent(near.commoner),
+    }
+    return (
+        gettext("%(said)s Too little is compared to tell a copy.") % {"said": said}
+        if near.equal and not near.copied
+        else said
+    )
 
 
 def _warning(near: Neighbour) -> str:

@@ -106,8 +106,8 @@ def training_curve(request: HouseRequest, pk: int, curve: str) -> HttpResponse:
         raise Http404
     points = job.curves[curve]
     if job.status != JobStatus.DONE:  # a curve that still grows is drawn again each time, and kept nowhere
-        return picture(plan_curve(curve, points).draw(theme).svg)
-    return picture(drawn_once("curve", [curve, points, theme], lambda: plan_curve(curve, points).draw(theme)))
+        return picture(plan_curve(curve, points).draw(theme).svg, request)
+    return picture(drawn_once("curve", [curve, points, theme], lambda: plan_curve(curve, points).draw(theme)), request)
 
 
 @require_POST

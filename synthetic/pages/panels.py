@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import roles_of
 from core.models import Role, User
@@ -33,7 +34,7 @@ def failures(user: User) -> Iterator[QueueItem]:
         return
     for order in failed_generations(user):
         yield QueueItem(
-            title=f"The cohort {order.cohort_name} was not made",
+            title=gettext("The cohort %(cohort_name)s was not made") % {"cohort_name": order.cohort_name},
             why=order.error or "The worker gave no reason.",
             href=reverse("patients-order", args=[order.pk]) if order.version_id else reverse("cohorts"),
             since=order.finished_at or order.requested_at,
@@ -42,7 +43,8 @@ def failures(user: User) -> Iterator[QueueItem]:
         )
     for training in failed_trainings(user):
         yield QueueItem(
-            title=f"{training.system.name} {training.version_label} was not trained",
+            title=gettext("%(name)s %(version_label)s was not trained")
+            % {"name": training.system.name, "version_label": training.version_label},
             why=training.error or "The worker gave no reason.",
             href=reverse("generator-training", args=[training.pk]),
             since=training.finished_at or training.requested_at,

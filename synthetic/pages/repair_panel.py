@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from core.access import Permission, can, roles_of, same_person
 from core.errors import ConflictError
@@ -46,8 +47,10 @@ def repairs_waiting(user: User) -> Iterator[QueueItem]:
             version = repair.training.result if repair.training else None
             if version is not None and not same_person(version.submitted_by, user):
                 yield QueueItem(
-                    title=f"Audit {version} by {repair.run.protocol.title}",
-                    why=f"It was trained to repair what audit {repair.run_id} found: {repair.label} in {repair.group}.",
+                    title=gettext("Audit %(version)s by %(title)s")
+                    % {"version": version, "title": repair.run.protocol.title},
+                    why=gettext("It was trained to repair what audit %(run_id)s found: %(label)s in %(group)s.")
+                    % {"run_id": repair.run_id, "label": repair.label, "group": repair.group},
                     href=reverse("repair", args=[repair.pk]),
                     since=repair.requested_at,
                     word="To audit",
@@ -55,7 +58,7 @@ def repairs_waiting(user: User) -> Iterator[QueueItem]:
     if Role.ML_ENGINEER in roles:
         for repair in selectors.failed_repairs(user):
             yield QueueItem(
-                title=f"Repair {repair.pk} of audit {repair.run_id} failed",
+                title=gettext("Repair %(pk)s of audit %(run_id)s failed") % {"pk": repair.pk, "run_id": repair.run_id},
                 why=repair.error or "The worker gave no reason.",
                 href=reverse("repair", args=[repair.pk]),
                 since=repair.finished_at or repair.requested_at,

@@ -150,7 +150,8 @@ def test_whatever_is_sent_the_answer_is_one_that_is_told_of(
                 case.path_parameters[field] = data.draw(st.sampled_from(there))
         if data.draw(st.booleans()):
             case.body = with_what_there_is(case.body, furnished)
-        response = case.call(app=app, headers=asking.headers)
+        # The client of schemathesis asks for compressed answers and does not unpack them.
+        response = case.call(app=app, headers=asking.headers | {"Accept-Encoding": "identity"})
         case.validate_response(response, checks=CHECKS)
 
     ask()

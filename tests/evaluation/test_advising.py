@@ -12,7 +12,7 @@ from evaluation.engine import Protocol as Rules
 from evaluation.engine.runner import merge_all
 from evaluation.execution.judging import runs_without_advice
 from evaluation.models import AuditRun
-from evaluation.selectors import advice_of, evidence_of
+from evaluation.selectors import advice_of, evidence_in_short
 from models_registry.services.versions import model_store
 from tests.evaluation.steps import finish, fresh, work
 from tests.registry.scene import acts
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 def test_advice_is_what_the_engine_says_in_one_go_and_no_part_of_the_evidence(run: AuditRun) -> None:
     judged = finish(run)
-    evidence, _ = evidence_of(judged)
+    evidence, _ = evidence_in_short(judged)
     assert judged.outcome == "fail" and evidence["result"]["advice"] == []
     assert advice_of(judged, evidence) is None and list(runs_without_advice()) == [judged]
     execution.work_out_advice(run.pk)

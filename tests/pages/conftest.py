@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
 from django.test import Client
 
 from tests.pages import scene
@@ -22,9 +22,14 @@ def own_home(settings: Any, tmp_path: Path) -> Iterator[None]:
     settings.AUSCULT_IMPORT_ROOTS = [tmp_path / "sources", tmp_path / "uploads"]
     settings.STATIC_ROOT = tmp_path / "static"
     settings.STATIC_ROOT.mkdir()
-    cache.clear()
+    _forget()
     yield
-    cache.clear()
+    _forget()
+
+
+def _forget() -> None:
+    for name in ("default", "pictures"):
+        caches[name].clear()
 
 
 @pytest.fixture

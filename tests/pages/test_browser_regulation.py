@@ -55,7 +55,7 @@ def test_the_preview_is_there_and_may_do_nothing(browser: Any, address: str) -> 
     page.goto(f"{address}{HERE}reports/dpia/?run=")
     frame = page.frame_locator(".preview-frame")
     frame.get_by_role("heading", name="Chest model").first.wait_for(timeout=15000)
-    page.get_by_label("Language").select_option("de")
+    page.get_by_label("Language", exact=True).select_option("de")
     page.get_by_role("button", name="Show the preview").click()
     frame.locator("html[lang=de]").wait_for(timeout=15000)
     assert complaints == []

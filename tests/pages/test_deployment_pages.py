@@ -184,7 +184,9 @@ def test_chairs_are_told_of_versions_in_use_whose_gate_closed(
     policy = SimpleNamespace(pk=1)
     monkeypatch.setattr(selectors, "in_force", lambda: [policy])
     monkeypatch.setattr(
-        selectors, "gates", lambda versions, _: {(one.pk, 1): findings(one, State.STALE) for one in versions}
+        selectors,
+        "gates",
+        lambda versions, _, asked_alone: {(one.pk, 1): findings(one, State.STALE) for one in versions},
     )
     assert "is in use and does not pass imaging any more" in text(sign_in("clara").get("/"))
     assert "is in use and does not pass" not in text(sign_in("lea").get("/"))

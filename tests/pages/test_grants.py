@@ -117,7 +117,7 @@ def test_the_house_reads_what_was_opened_and_refused(house: SimpleNamespace, sig
         house.bundle.file_name,
     ):
         assert said in text, said
-    row = sign_in("mina").get("/governance/grants/").context["rows"][0]
+    row = sign_in("mina").get("/governance/grants/").context["listing"].rows[0]
     assert (row.views, row.downloads) == (2, 1)
 
 
@@ -125,7 +125,7 @@ def test_an_ended_grant_says_how_it_ended(house: SimpleNamespace, sign_in: SignI
     expired = scene.grant(house.system, days=-3)
     revoked = scene.grant(house.system, revoked=True)
     client = sign_in("clara")
-    rows = client.get("/governance/grants/").context["rows"]
+    rows = client.get("/governance/grants/").context["listing"].rows
     assert [row.standing for row in rows] == ["active", "revoked", "expired"]
     assert "3 days ago" in client.get(f"/governance/grants/{expired.pk}/").content.decode()
     assert "by Clara Weiss: The case was closed." in client.get(f"/governance/grants/{revoked.pk}/").content.decode()

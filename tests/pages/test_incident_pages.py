@@ -177,7 +177,13 @@ def test_the_list_has_what_is_overdue_on_top_and_closed_ones_last(house: SimpleN
 
 
 def test_an_empty_list_says_what_it_will_show(house: SimpleNamespace, sign_in: SignIn) -> None:
-    assert "No incident is open" in text_of(sign_in("amir").get(reverse("incidents")))
+    client = sign_in("amir")
+    nothing = text_of(client.get(reverse("incidents")))
+    assert "No incident is recorded" in nothing and "Take the filters away" not in nothing
+    shut = made(house, title="Closed one")
+    Incident.objects.filter(pk=shut.pk).update(status="closed", root_cause="x", correction="y", closed_at=NOW)
+    settled = client.get(reverse("incidents")).content.decode()
+    assert "No incident is open" in settled and 'href="?state=closed"' in settled
 
 
 def test_the_list_is_split_in_pages(house: SimpleNamespace, sign_in: SignIn) -> None:

@@ -11,6 +11,7 @@ import pytest
 from django.db import models, transaction
 from django.test import Client
 from django.utils import translation
+from django.utils.html import format_html
 
 from core.models import LedgerEntry
 from core.templatetags import figures
@@ -108,3 +109,12 @@ def test_every_page_opens_in_german(house: SimpleNamespace, sign_in: Callable[[s
     every = [*addresses.pages(house), *addresses.parts(house), *addresses.issued(house)]
     found = {url: client.get(url, headers=GERMAN).status_code for url in every}
     assert {url: code for url, code in found.items() if code != 200} == {}
+
+
+def test_words_of_python_are_said_and_markup_stays_markup() -> None:
+    with translation.override("de"):
+        assert figures.said("Choose a cohort") == "Wählen Sie eine Kohorte"
+        assert figures.said("Reference chest model 1.0") == "Reference chest model 1.0"
+        assert figures.said("") == "" and figures.said(None) == ""
+        kept = figures.said(format_html("<ul><li>{}</li></ul>", "<b>"))
+        assert kept == "<ul><li>&lt;b&gt;</li></ul>" and hasattr(kept, "__html__")

@@ -25,7 +25,7 @@ from evaluation.services.runs import cancel_run, request_audit
 from governance.models import Review
 from governance.services.discussion import add_comment
 from models_registry.models import AISystem
-from tests.pages import addresses
+from tests.pages import addresses, scene
 
 ROOT = Path(__file__).parents[2]
 APPS = ("models_registry", "evaluation", "synthetic", "governance")
@@ -234,3 +234,20 @@ def test_every_act_of_a_person_looks_at_what_it_is_about() -> None:
                     guarded = {(one.__module__, one.__name__) for one in services}
                     lost += [] if (module, item.name) in guarded else [f"{module}.{item.name}"]
     assert lost == []
+
+
+def test_forms_offer_no_cohort_that_only_a_neighbour_used(house: SimpleNamespace, near: User, far: User) -> None:
+    """A cohort belongs to no system: those that nobody used are offered to all, the others to whose systems used it."""
+    free = scene.cohort("Used by nobody")
+    elsewhere = scene.version("1.0", of=AISystem.objects.get(slug="retina"))
+    mine = _offered(client_of(near), house.candidate.pk)
+    theirs = _offered(client_of(far), elsewhere.pk)
+    assert {house.cohort.pk, free.pk} <= mine
+    assert house.cohort.pk not in theirs and free.pk in theirs
+    everything = _offered(client_of(scene.person("amir")), house.candidate.pk)
+    assert {house.cohort.pk, free.pk} <= everything
+
+
+def _offered(client: Client, version: int) -> set[int]:
+    form = client.get(f"/audits/new/?version={version}").context["form"]
+    return {row.pk for row in form.fields["cohort"].queryset}

@@ -15,6 +15,8 @@ SAME = re.compile(r"Auscult|SHA-256|UTC|CSV|JSON|PDF|DOCX|Parquet|DICOM|FHIR|ZIP
 """Names and signs that no language changes."""
 LETTERS = re.compile(r"[A-Za-zÄÖÜäöüß]{2,}")
 MARKED = re.compile(r"{%-?\s*blocktrans(?:late)?\b.*?%}.*?{%\s*endblocktrans(?:late)?\s*%}", re.S)
+CLASSES = re.compile(r"{% block (?:box|body_marks) %}.*?{% endblock %}")
+"""Blocks that hold names of classes and marks, and no words."""
 COMMENT = re.compile(r"{#.*?#}|{%\s*comment.*?endcomment\s*%}", re.S)
 TAG = re.compile(r"{%.*?%}|{{.*?}}", re.S)
 GIVEN = re.compile(
@@ -22,7 +24,9 @@ GIVEN = re.compile(
     r'"([^"]*[A-Za-z]{2}[^"]*)"'
 )
 """Words that a template gives to another; ``_("...")`` has a bracket before its quotation mark."""
-FILTERED = re.compile(r'\|(?:default|default_if_none|yesno|pluralize|nouns|add):"([^"]*[A-Za-z]{2}[^"]*)"')
+FILTERED = re.compile(r'\|(?:default|default_if_none|yesno|pluralize|add):"([^"]*[A-Za-z]{2}[^"]*)"')
+MEANT = {"primary", "submit", "en-GB"}
+"""What a template falls back to, and nobody reads."""
 KEYWORDS = {"label", "help_text", "title", "every", "heading", "done", "empty_label", "word", "text", "step", "lead"}
 
 
@@ -54,7 +58,7 @@ def _says(text: str) -> bool:
 
 def in_template(source: str) -> list[str]:
     """Words of a template that are not marked for translation."""
-    source = MARKED.sub("", COMMENT.sub("", source))
+    source = CLASSES.sub("", MARKED.sub("", COMMENT.sub("", source)))
     found = [word for tag in TAG.findall(source) for word in _in_tag(tag)]
     parser = _Words()
     parser.feed(TAG.sub(_standing, source))
@@ -71,7 +75,7 @@ def _in_tag(tag: str) -> list[str]:
     if re.match(r"{%-?\s*(?:translate|trans)\b", tag):
         return []
     given = GIVEN.findall(tag) if re.match(r"{%-?\s*(?:include|with)\b", tag) else []
-    return [word for word in [*given, *FILTERED.findall(tag)] if _says(word)]
+    return [word for word in [*given, *FILTERED.findall(tag)] if _says(word) and word not in MEANT and word[0] != "?"]
 
 
 def in_python(source: str) -> list[str]:

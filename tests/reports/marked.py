@@ -9,12 +9,15 @@ from pathlib import Path
 
 from django.utils.translation.template import templatize
 
+from config.page_words import page_words
+
 Marked = tuple[str | None, str, str | None]
 """Context, text, plural."""
 
 FUNCTIONS = ("_", "gettext", "gettext_lazy", "gettext_noop")
 PLURALS = ("ngettext", "ngettext_lazy")
 CONTEXTS = ("pgettext", "pgettext_lazy")
+COUNTED = ("npgettext", "npgettext_lazy")
 IN_TEMPLATES = re.compile(r"\b(_|gettext|ngettext|pgettext|npgettext)\(")
 
 APPS = ("config", "core", "models_registry", "evaluation", "synthetic", "governance")
@@ -26,6 +29,7 @@ def marked_texts(root: Path) -> set[Marked]:
     for app in APPS:
         for path in sorted((root / app).rglob("*.py")):
             found.update(_in_module(path.read_text(encoding="utf-8")))
+    found.update((None, word, None) for word in page_words(root))
     for path in sorted([*(root / "templates").rglob("*.html"), *(root / "templates").rglob("*.txt")]):
         found.update(_in_template(path.read_text(encoding="utf-8")))
     return found
@@ -61,6 +65,8 @@ def _of_call(function: str, texts: list[object]) -> Iterator[Marked]:
         yield None, first, None
     if function in PLURALS and isinstance(first, str) and isinstance(second, str):
         yield None, first, second
+    if function in COUNTED and len(texts) > 2 and all(isinstance(text, str) for text in texts[:3]):
+        yield str(texts[0]), str(texts[1]), str(texts[2])
     if function in CONTEXTS and isinstance(first, str) and isinstance(second, str):
         yield first, second, None
 

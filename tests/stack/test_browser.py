@@ -208,7 +208,8 @@ def test_the_committee_rejects_and_the_bundle_verifies(
     clara.go(room)
     clara.link("Read the whole audit").click()
     for title in ("Technical documentation (Annex IV)", "Committee one-pager"):
-        clara.button(f"Issue: {title}").click()
+        clara.page.locator("summary", has_text=f"Issue: {title}").click()
+        clara.button("Issue it now").locator("visible=true").click()
         clara.reads("The report is being written.")
     reports = clara.page.get_by_role("group", name="Reports")
     reports.get_by_text("Issued", exact=True).nth(1).wait_for(timeout=WORKER)
