@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` and `make test`.
-.PHONY: demo test stories setup setup-test check format messages docs bench-peers clean
+.PHONY: demo test setup setup-test check format messages docs bench-peers clean
 ARGS ?=
 PY := .venv/bin/python
 # Without compiled modules each of the many processes would compile torch, transformers and the rest again.
@@ -9,11 +9,7 @@ demo: setup
 	@$(PY) -m config.cli demo $(ARGS)
 
 test: setup-test
-	@$(PY) -m pytest -n 2 --ignore tests/stories $(ARGS)
-
-# The main story of each role in a browser, with real workers where one needs them: minutes, so they run by themselves.
-stories: setup-test
-	@$(PY) -m pytest tests/stories $(ARGS)
+	@$(PY) -m pytest -n 2 $(ARGS)
 
 setup:
 	@config/setup.sh $(if $(findstring --with-smollm,$(ARGS)),gguf)

@@ -99,6 +99,13 @@ def end_sessions(*, person: User, keep: str, only: int | None = None, by: User) 
     return len(found)
 
 
+def forget_ended() -> int:
+    """Forget sessions that ran out, and those of the lists of people that ended otherwise. Returns how many ran out."""
+    over = Session.objects.filter(expire_date__lt=timezone.now()).delete()[0]
+    UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()
+    return over
+
+
 def sign_ons_of(user: User) -> list[SocialAccount]:
     """Identities at the provider of single sign-on that open the account."""
     return list(SocialAccount.objects.filter(user=user).order_by("pk"))

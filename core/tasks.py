@@ -22,12 +22,13 @@ def deliver_outgoing(mail_id: int) -> None:
 
 @shared_task
 def sweep() -> None:
-    from core import digest, mail
+    from core import account, digest, mail
     from core.api import idempotency
 
     mail.resend_due()
     digest.send_digests()
     idempotency.sweep()
+    account.forget_ended()
 
 
 @shared_task

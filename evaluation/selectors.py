@@ -13,7 +13,9 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from core.errors import AuscultError, NotFoundError
-from core.scope import everything_in_sight
+from core.models import User
+from core.reach import reach_of
+from core.scope import everything_in_sight, in_sight
 from evaluation.engine.registry import known_metrics
 from evaluation.models import (
     AuditRun,
@@ -129,6 +131,23 @@ def not_of_neighbours(rows: QuerySet[CohortVersion]) -> QuerySet[CohortVersion]:
         return rows
     here, anywhere = AuditRun.objects.values("cohort"), AuditRun._base_manager.values("cohort")
     return rows.filter(Q(pk__in=here) | ~Q(pk__in=anywhere))
+
+
+def check_not_of_neighbours(by: User, *cohorts: CohortVersion) -> None:
+    """Raise where somebody who sees single systems names a cohort that only systems beyond their reach used.
+
+    Forms do not offer these; a program that guesses a number is told what is told of any that is not there.
+
+    Raises:
+        NotFoundError: one of the cohorts is a neighbour's.
+    """
+    if (reach := reach_of(by)) is None:
+        return
+    keys = {cohort.pk for cohort in cohorts}
+    with in_sight(reach):
+        found = set(not_of_neighbours(CohortVersion.objects.filter(pk__in=keys)).values_list("pk", flat=True))
+    if keys - found:
+        raise NotFoundError("There is no such cohort.", remedy="Choose one that is listed.")
 
 
 def usable_protocols() -> QuerySet[Protocol]:

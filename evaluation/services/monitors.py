@@ -27,6 +27,7 @@ from evaluation.models import Monitor, Protocol
 from evaluation.monitoring.scheduling import schedule_monitor, unschedule_monitor
 from evaluation.monitoring.schema import check_reference, check_source
 from evaluation.monitoring.windows import bounds, check_zone, read_crontab
+from evaluation.selectors import check_not_of_neighbours
 from evaluation.services.monitor_notices import tell_handed_over
 from models_registry.models import CohortVersion, Deployment
 
@@ -83,6 +84,7 @@ def create_monitor(
         ConflictError: the deployment has ended, or has a monitor of this name.
     """
     check_may_make_monitor(by)
+    check_not_of_neighbours(by, reference_cohort)
     deployment = _watchable(deployment, protocol=protocol, owner=owner)
     facts = _checked(
         name=name,

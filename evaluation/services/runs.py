@@ -18,6 +18,7 @@ from evaluation.engine.columns import check_columns
 from evaluation.engine.sketch import measured_suites
 from evaluation.execution.computed import check_predicts, computer_of
 from evaluation.models import AuditRun, Protocol, RunStatus, Shard, ShardStatus
+from evaluation.selectors import check_not_of_neighbours
 from models_registry.adapters.base import InferenceSettings
 from models_registry.cohorts import CohortReader, open_cohort
 from models_registry.models import CohortVersion, ModelVersion, VersionStatus
@@ -83,10 +84,12 @@ def request_audit(
         DeniedError: the requester is no auditor, submitted the version, or approved the protocol.
         AdapterError: there is no such setting, or it cannot have this value.
         ProtocolError: the cohort or the model lacks what the protocol judges by.
+        NotFoundError: the requester's roles are limited to systems, and only others used the cohort.
         ConflictError: the same audit is under way; the version is a draft, under review, rejected or retired; or the
             cohort is in quarantine, and this is no audit of synthetic patients.
     """
     check_may_request_audit(by, version=version, protocol=protocol)
+    check_not_of_neighbours(by, cohort, *_controls(settings or {}))
     _check_auditable(version)
     inference, shares = _settled(version, cohort, protocol, settings or {}, frame=frame, reference=reference)
     watched = {"frame": frame, "reference": reference} if frame else {}
@@ -115,6 +118,11 @@ def request_audit(
     )
     _enqueue(run)
     return run
+
+
+def _controls(settings: dict[str, Any]) -> list[CohortVersion]:
+    """The cohort that a generator's audit compares with, where its settings name one."""
+    return list(CohortVersion.objects.filter(digest=settings["control"])) if settings.get("control") else []
 
 
 def _settled(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from django import forms
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from core.pages.forms import HouseForm
 from core.pages.readers import HouseRequest
@@ -14,7 +16,10 @@ from models_registry.models import ModelVersion
 from models_registry.services.suspensions import LEAST_REASON, MOST_REASON
 
 F = TypeVar("F", bound=HouseForm)
-FEW = {"min_length": f"Give the reason in at least {LEAST_REASON} characters.", "required": "Give the reason."}
+FEW = {
+    "min_length": format_lazy(_("Give the reason in at least {least} characters."), least=LEAST_REASON),
+    "required": _("Give the reason."),
+}
 
 
 def reason_field(help_text: str, label: str = "Reason") -> forms.CharField:

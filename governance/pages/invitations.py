@@ -25,7 +25,7 @@ from core.pages.forms import HouseForm, attempt, bind, perform
 from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.readers import HouseRequest
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
-from governance.pages.people import SystemChoice, administers
+from governance.pages.people import administers, days_field, where_field
 from governance.selectors.people import invitation_by_id, invitations
 from governance.services.invitations import (
     MOST_DAYS,
@@ -70,14 +70,8 @@ class InviteForm(SigningForm):
         label=_("Roles"), choices=Role.choices, coerce=Role, widget=forms.CheckboxSelectMultiple,
         error_messages={"required": _("Choose at least one role.")},
     )  # fmt: skip
-    system = SystemChoice(
-        queryset=AISystem.objects.none(), required=False, label=_("Where"), empty_label=_("Everywhere"),
-        help_text=_("Limited to one system, the person sees that system and nothing of another. "
-                    "Administrators and regulators cannot be limited."),
-    )  # fmt: skip
-    days = forms.IntegerField(
-        label=_("Days that the link holds"), min_value=1, max_value=MOST_DAYS, initial=7, help_text=_("30 at most.")
-    )
+    system = where_field()
+    days = days_field("Days that the link holds", most=MOST_DAYS, initial=7)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

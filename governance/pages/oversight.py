@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -103,7 +104,7 @@ class OverrideForm(HouseForm):
     happened_at = forms.DateTimeField(
         label="When",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text=f"Time zone: {settings.TIME_ZONE}.",
+        help_text=format_lazy(_("Time zone: {zone}."), zone=settings.TIME_ZONE),
     )
     action = forms.ChoiceField(choices=[CHOOSE, *Override.Action.choices], label="What the clinician did")
     reason = forms.ChoiceField(choices=[CHOOSE, *Override.Reason.choices], label="Why")

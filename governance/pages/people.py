@@ -12,7 +12,8 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.text import format_lazy
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
@@ -26,7 +27,7 @@ from core.tokens import MOST_DAYS, token_by_id
 from governance.access_accounts import check_may_administer, check_may_change_roles, check_may_close_account
 from governance.selectors import people as selectors
 from governance.services.people import close_account, give_token, open_account, take_factors, take_token
-from governance.services.roles import OF_THE_HOUSE, grant_role, withdraw_role
+from governance.services.roles import grant_role, withdraw_role
 from models_registry.models import AISystem
 
 administers = guarded(check_may_administer, opens="administrators")
@@ -76,6 +77,23 @@ class PersonChoice(forms.ModelChoiceField):
         return f"{user} ({user.username})"
 
 
+def where_field() -> SystemChoice:
+    """Where roles count: everywhere, or on one system. The form gives it the systems."""
+    return SystemChoice(
+        queryset=AISystem.objects.none(), required=False, label="Where", empty_label="Everywhere",
+        help_text="Limited to one system, the person sees that system and nothing of another. "
+                  "Administrators and regulators cannot be limited.",
+    )  # fmt: skip
+
+
+def days_field(label: str, *, most: int, initial: int) -> forms.IntegerField:
+    """How many days something holds."""
+    return forms.IntegerField(
+        label=label, min_value=1, max_value=most, initial=initial,
+        help_text=format_lazy(gettext_lazy("{days} at most."), days=most),
+    )  # fmt: skip
+
+
 class GiveRoleForm(SigningForm):
     """A role, everywhere or on one system."""
 
@@ -83,11 +101,7 @@ class GiveRoleForm(SigningForm):
         label="Role", choices=[("", "Choose one"), *Role.choices], coerce=Role,
         error_messages={"required": "Choose the role."},
     )  # fmt: skip
-    system = SystemChoice(
-        queryset=AISystem.objects.none(), required=False, label="Where", empty_label="Everywhere",
-        help_text="Limited to one system, the person sees that system and nothing of another. "
-        f"{' and '.join(str(role.label) for role in OF_THE_HOUSE)} cannot be limited.",
-    )  # fmt: skip
+    system = where_field()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -129,9 +143,7 @@ class TokenForm(SigningForm):
         label="It may", choices=ApiToken.Scope.choices, widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one."},
     )  # fmt: skip
-    days = forms.IntegerField(
-        label="Days that it holds", min_value=1, max_value=MOST_DAYS, initial=90, help_text=f"{MOST_DAYS} at most."
-    )
+    days = days_field("Days that it holds", most=MOST_DAYS, initial=90)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.shell_completion import get_completion_class
 from click.testing import CliRunner, Result
 
-from config.cli import COMMANDS, auscult, exits
+from config.cli import auscult, exits
 from config.cli.api import SCHEMA, operations
 
 
@@ -155,7 +156,11 @@ def test_the_exit_codes_stand_in_the_help() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes_commands(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
     told = CliRunner().invoke(auscult, ["completion", shell])
     assert told.exit_code == 0 and "_AUSCULT_COMPLETE" in told.output
-    assert "completion" in COMMANDS and "api" in COMMANDS
+    kind = get_completion_class(shell)
+    assert kind is not None
+    asked = kind(auscult, {}, "auscult", "_AUSCULT_COMPLETE")
+    assert [item.value for item in asked.get_completions(["api"], "request-a")] == ["request-audit"]
+    assert {"--version", "--cohort"} <= {item.value for item in asked.get_completions(["api", "request-audit"], "--")}

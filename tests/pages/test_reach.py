@@ -15,7 +15,7 @@ from django.test import Client
 from django.urls import get_resolver, resolve
 
 from core.access import roles_of
-from core.errors import DeniedError, NotFoundError
+from core.errors import DeniedError, NotFoundError, ProtocolError
 from core.models import Role, RoleGrant, User
 from core.pages.reach import named_by, systems_named
 from core.reach import acting_on, reach_of, services
@@ -251,3 +251,15 @@ def test_forms_offer_no_cohort_that_only_a_neighbour_used(house: SimpleNamespace
 def _offered(client: Client, version: int) -> set[int]:
     form = client.get(f"/audits/new/?version={version}").context["form"]
     return {row.pk for row in form.fields["cohort"].queryset}
+
+
+def test_no_audit_is_requested_on_a_cohort_that_only_a_neighbour_used(house: SimpleNamespace, far: User) -> None:
+    """Whoever guesses its number, from a program say, is told what is told of a cohort that is not there."""
+    elsewhere, free = scene.version("1.0", of=AISystem.objects.get(slug="retina")), scene.cohort("Used by nobody")
+    asked = {"version": elsewhere, "protocol": house.protocol, "by": far}
+    with pytest.raises(NotFoundError, match="no such cohort"):
+        request_audit(**asked, cohort=house.cohort)
+    with pytest.raises(NotFoundError, match="no such cohort"):
+        request_audit(**asked, cohort=free, settings={"control": house.cohort.digest})
+    with pytest.raises(ProtocolError):  # a cohort of everybody's goes on to the next check, which this protocol fails
+        request_audit(**asked, cohort=free)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
+from django.utils import timezone
 
 from config.sign_in_settings import cache_settings
 from core import factor_secrets
-from core.account import browser_in_words
+from core.account import browser_in_words, forget_ended
 from core.errors import DeniedError
 from core.factors import check_factor_roles
 from core.models import LedgerEntry, RoleGrant, User
@@ -223,6 +226,18 @@ def test_a_session_of_somebody_else_is_not_ended(client: Client, person: User) -
     client.post("/account/sessions/", {})
     assert _signed_in(client) and third.get("/account/").status_code == 302
     assert list(LedgerEntry.objects.values_list("act", flat=True)) == ["account.sessions_ended"]
+
+
+def test_sessions_that_ended_are_forgotten_and_others_stay(client: Client, person: User) -> None:
+    over, closed = Client(), Client()
+    for one in (client, over, closed):
+        _sign_in(one)
+    assert UserSession.objects.count() == 3
+    Session.objects.filter(session_key=over.session.session_key).update(expire_date=timezone.now() - timedelta(hours=1))
+    closed.post("/sign-out/")
+    assert forget_ended() == 1
+    assert [row.session_key for row in UserSession.objects.all()] == [client.session.session_key]
+    assert client.get("/account/").status_code == 200
 
 
 def test_an_administrator_takes_lost_factors_away_and_ends_the_sessions(client: Client, person: User) -> None:
