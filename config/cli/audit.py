@@ -21,6 +21,7 @@ from config.cli.files import (
     read_protocol,
     write_file,
 )
+from config.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +47,7 @@ HEADLINES = {
     "--tuning", type=click.Path(path_type=Path), help="File the thresholds were tuned on: no patient in both."
 )
 @click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="What the files' columns mean (YAML).")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 @click.pass_context
 def audit(
     ctx: click.Context,
@@ -89,7 +90,8 @@ def audit(
 @click.option("--protocol", "given", required=True, help="Protocol file (YAML), or the name of one that is bundled.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write: .csv or .parquet.")
 @click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="What the file's columns mean (YAML).")
-def questions(cohort: Path, given: str, out: Path, mapping_file: Path | None) -> None:
+@json_option
+def questions(cohort: Path, given: str, out: Path, mapping_file: Path | None, as_json: bool) -> None:
     """Write the questions of an audit, for a model that runs elsewhere.
 
     Fill in the columns text and truncated, name the file answers.csv or answers.parquet, and register it in a folder
@@ -99,9 +101,12 @@ def questions(cohort: Path, given: str, out: Path, mapping_file: Path | None) ->
 
     check_target(out, not_one_of=[cohort, Path(given), *filter(None, (mapping_file,))])
     found = write_questions(read_protocol(given), cohort, out, mapping=read_mapping(mapping_file))
-    click.echo(f"{found.rows:,} questions about {found.studies:,} studies: {out}")
-    for name, why in found.why_not.items():
-        click.echo(f"Note: {name} is not asked: {why}")
+    tell(
+        {"file": str(out), "questions": found.rows, "studies": found.studies, "why_not": dict(found.why_not)},
+        f"{found.rows:,} questions about {found.studies:,} studies: {out}",
+        *(f"Note: {name} is not asked: {why}" for name, why in found.why_not.items()),
+        as_json=as_json,
+    )
 
 
 def _print(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
     from core.models import User
@@ -53,7 +54,7 @@ def cohort() -> None:
     help="User of Auscult on whose behalf it is registered; default: AUSCULT_USER, else your login name.",
 )
 @click.option("--yes", is_flag=True, help="Register without asking, if there is no error.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@json_option
 def add(
     path: Path,
     mapping_file: Path | None,
@@ -108,7 +109,8 @@ def add(
 @click.argument("role")
 @click.option("--site", default="", help="The site that its patients come from, as deployments name it.")
 @click.option("--by", "username", required=True, envvar="AUSCULT_USER", help="Auditor, chair or clinician lead.")
-def role(slug: str, role: str, site: str, username: str) -> None:
+@json_option
+def role(slug: str, role: str, site: str, username: str, as_json: bool) -> None:
     """Say what a cohort is to the models that are judged on it. COHORT is its short name, as in its address.
 
     ROLE: training, tuning, internal_test, external_test, local or post_deployment.
@@ -125,7 +127,8 @@ def role(slug: str, role: str, site: str, username: str) -> None:
         raise NotFoundError(f"There is no cohort '{slug}'.", remedy="Its page has the short name in its address.")
     found = assign_cohort_role(cohort=found, role=role, site=site, by=acting_user(username))
     where = f", patients of {found.site}" if found.site else ""
-    click.echo(f"{found.name}: {found.get_role_display().lower()}{where}.")
+    body = {"cohort": found.slug, "role": found.role, "site": found.site or None}
+    tell(body, f"{found.name}: {found.get_role_display().lower()}{where}.", as_json=as_json)
 
 
 def _who_may_register(username: str) -> User:

@@ -12,10 +12,12 @@ from typing import Any
 
 import click
 
+from config.cli.telling import json_option
+
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the job instead of serving the dashboard.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON at the end.")
+@json_option
 @click.option(
     "--home",
     type=click.Path(path_type=Path),

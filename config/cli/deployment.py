@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import click
+
+from config.cli.telling import json_option, tell
 
 
 @click.group()
@@ -13,7 +15,7 @@ def deployment() -> None:
 
 
 @deployment.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+@json_option
 @click.option("--all", "everything", is_flag=True, help="Those that are ended too.")
 def list_deployments(as_json: bool, everything: bool) -> None:
     """Deployments: number, state, share, version, site, unit, whether the site confirmed a suspension."""
@@ -38,13 +40,13 @@ def list_deployments(as_json: bool, everything: bool) -> None:
         }
         for row in rows
     ]
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    for item in found:
-        waits = "\tnot confirmed by the site" if item["confirmed"] is False else ""
-        place = f"{item['site']}, {item['unit']}" if item["unit"] else item["site"]
-        click.echo(f"{item['id']}\t{item['status']}\t{item['share']} %\t{item['version']}\t{place}{waits}")
+    tell(found, *map(_line, found), as_json=as_json)
+
+
+def _line(item: dict[str, Any]) -> str:
+    waits = "\tnot confirmed by the site" if item["confirmed"] is False else ""
+    place = f"{item['site']}, {item['unit']}" if item["unit"] else item["site"]
+    return f"{item['id']}\t{item['status']}\t{item['share']} %\t{item['version']}\t{place}{waits}"
 
 
 @deployment.command()
@@ -52,7 +54,8 @@ def list_deployments(as_json: bool, everything: bool) -> None:
 @click.option("--version", "given", help="Suspend a version wherever it runs: SYSTEM/LABEL.")
 @click.option("--reason", required=True, help="At least 20 characters; it goes to the sites word for word.")
 @click.option("--by", "username", envvar="AUSCULT_USER", required=True, help="Chair, clinician lead, DPO or auditor.")
-def suspend(number: int | None, given: str | None, reason: str, username: str) -> None:
+@json_option
+def suspend(number: int | None, given: str | None, reason: str, username: str, as_json: bool) -> None:
     """Stop one deployment, or a version everywhere, at once."""
     from config.cli import acting_user, open_installation
     from core.errors import AuscultError
@@ -64,13 +67,17 @@ def suspend(number: int | None, given: str | None, reason: str, username: str) -
     from governance.selectors.deployments import deployment_by_id
     from governance.services.deployments import suspend_deployment, suspend_version
 
-    person = acting_user(username)
+    person, lines = acting_user(username), []
     if given is not None:
         version = find_version(given)
         stopped = suspend_version(version=version, reason=reason, by=person)
-        click.echo(f"{version} is {version.get_status_display().lower()}; {len(stopped)} deployments stopped now.")
+        lines.append(f"{version} is {version.get_status_display().lower()}; {len(stopped)} deployments stopped now.")
     else:
         assert number is not None
         stopped = [suspend_deployment(deployment=deployment_by_id(number), reason=reason, by=person)]
-    for row in stopped:
-        click.echo(f"Deployment {row.pk}, {row.site}: call {row.contact_name}, {row.contact_email}.")
+    lines += [f"Deployment {row.pk}, {row.site}: call {row.contact_name}, {row.contact_email}." for row in stopped]
+    body = [
+        {"id": row.pk, "status": row.status, "site": row.site, "call": row.contact_name, "email": row.contact_email}
+        for row in stopped
+    ]
+    tell(body, *lines, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option
 
 if TYPE_CHECKING:
     from governance.policies.findings import GateFindings
@@ -21,7 +22,7 @@ LEAST_DIGEST = 12
 @click.option("--version", "given", required=True, help="SYSTEM/LABEL, or at least 12 characters of the digest.")
 @click.option("--policy", "name", required=True, help="Name of a policy in force.")
 @click.option("--site", default="", help="Site where it is to be deployed, for policies that ask at each site.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@json_option
 @click.option("--record", is_flag=True, help="Enter the result in the ledger; needs --by.")
 @click.option("--by", "username", envvar="AUSCULT_USER", help="User on whose behalf it is recorded.")
 def gate(given: str, name: str, site: str, as_json: bool, record: bool, username: str | None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option
 
 if TYPE_CHECKING:
     from models_registry.models import CohortVersion
@@ -26,7 +27,6 @@ OVER = ("done", "failed", "cancelled")
 by_option = click.option(
     "--by", "username", required=True, envvar="AUSCULT_USER", help="User on whose behalf it is done: an ML engineer."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 wait_option = click.option("--wait", is_flag=True, help="Show the progress, and end when it has ended: 1 if it failed.")
 
 

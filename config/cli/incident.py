@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option
 
 if TYPE_CHECKING:
     from governance.services.incidents import IncidentReport
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 RUN_OUT = 1
 MOST_BYTES = 200_000
 MOMENTS = ("occurred_at", "aware_at", "deployer_aware_at", "controller_aware_at")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 
 
 @click.group()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from config.cli.telling import json_option, tell
+
 if TYPE_CHECKING:
     from core.ledger_checks import LedgerCheck
 
@@ -26,7 +28,7 @@ def ledger() -> None:
 @click.option(
     "--heads", type=FOLDER, help="Folder with exported heads, such as the copy of a witness: compare them too."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def verify(heads: Path | None, as_json: bool) -> None:
     """Recompute the ledger from its entries, and compare it with every head that was signed.
 
@@ -74,7 +76,8 @@ def _lines(check: LedgerCheck) -> list[str]:
 @ledger.command()
 @click.option("--sign", is_flag=True, help="Sign the ledger as it is now, if it has grown since the last head.")
 @click.option("--export", "folder", type=FOLDER, help="Write the files of all heads that this folder lacks.")
-def heads(sign: bool, folder: Path | None) -> None:
+@json_option
+def heads(sign: bool, folder: Path | None, as_json: bool) -> None:
     """List the signed heads, newest last; sign a new one; write their files."""
     from config.cli import open_installation
 
@@ -84,8 +87,12 @@ def heads(sign: bool, folder: Path | None) -> None:
 
     if sign and sign_head() is None:
         click.echo("Nothing was added since the last head was signed.", err=True)
-    for head in SignedHead.objects.order_by("size"):
-        click.echo(f"{head.size}  {head.root}  {head.signed_at:%Y-%m-%d %H:%M:%S} UTC  key {head.key_id[:16]}")
+    rows = list(SignedHead.objects.order_by("size"))
+    tell(
+        [{"size": h.size, "root": h.root, "signed_at": h.signed_at.isoformat(), "key": h.key_id} for h in rows],
+        *(f"{h.size}  {h.root}  {h.signed_at:%Y-%m-%d %H:%M:%S} UTC  key {h.key_id[:16]}" for h in rows),
+        as_json=as_json,
+    )
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         click.echo(f"{export_heads(folder)} files written to {folder}", err=True)
@@ -94,38 +101,41 @@ def heads(sign: bool, folder: Path | None) -> None:
 @ledger.command()
 @click.argument("index", type=click.IntRange(min=0))
 @click.option("-o", "--output", type=FILE, required=True, help="The file to write.")
-def prove(index: int, output: Path) -> None:
+@json_option
+def prove(index: int, output: Path, as_json: bool) -> None:
     """Write the proof that entry INDEX is in the ledger with the newest signed head."""
     from config.cli import open_installation
 
     open_installation()
     from core.proofs import inclusion_file
 
-    _write(output, inclusion_file(index))
+    _write(output, inclusion_file(index), as_json=as_json)
 
 
 @ledger.command()
 @click.option("--from", "old", type=click.IntRange(min=1), required=True, help="Size of the older signed head.")
 @click.option("--to", "new", type=click.IntRange(min=1), required=True, help="Size of the newer signed head.")
 @click.option("-o", "--output", type=FILE, required=True, help="The file to write.")
-def consistency(old: int, new: int, output: Path) -> None:
+@json_option
+def consistency(old: int, new: int, output: Path, as_json: bool) -> None:
     """Write the proof that the ledger of one signed head begins with that of an older one."""
     from config.cli import open_installation
 
     open_installation()
     from core.proofs import consistency_file
 
-    _write(output, consistency_file(old, new))
+    _write(output, consistency_file(old, new), as_json=as_json)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, as_json: bool) -> None:
     from core.errors import EnvironmentProblemError
 
     try:
         path.write_bytes(data)
     except OSError as error:
         raise EnvironmentProblemError(f"It cannot be written: {error.strerror}.", file=str(path)) from error
-    click.echo(f"Written. Check it anywhere with: auscult ledger check {path.name} --trust FINGERPRINT")
+    line = f"Written. Check it anywhere with: auscult ledger check {path.name} --trust FINGERPRINT"
+    tell({"file": str(path), "bytes": len(data)}, line, as_json=as_json)
 
 
 @ledger.command()
@@ -133,7 +143,7 @@ def _write(path: Path, data: bytes) -> None:
 @click.option(
     "--trust", multiple=True, metavar="KEY.pem|FINGERPRINT", help="A public key that you trust, or its fingerprint."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def check(file: Path, trust: tuple[str, ...], as_json: bool) -> None:
     """Check a head or a proof that somebody gave you. Needs no server, no database and no network.
 

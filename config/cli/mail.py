@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from config.cli.telling import json_option, tell
+
 
 @click.group()
 def mail() -> None:
@@ -12,7 +14,8 @@ def mail() -> None:
 
 @mail.command()
 @click.option("--to", "address", required=True, help="Address that the test mail goes to.")
-def test(address: str) -> None:
+@json_option
+def test(address: str, as_json: bool) -> None:
     """Send a test mail now, and say what the mail server answered."""
     from config.cli import open_installation
     from core.errors import EnvironmentProblemError
@@ -29,19 +32,24 @@ def test(address: str) -> None:
             remedy="Set AUSCULT_EMAIL_URL and AUSCULT_EMAIL_FROM for the web server and the workers.",
         )
     letters.hand_over(letters.trial_letter(address))
-    if settings.EMAIL_FILE_PATH:
-        click.echo(f"Written to the folder {settings.EMAIL_FILE_PATH}: this installation sends nothing to a server.")
-    else:
-        click.echo(f"Handed over for {address}. See whether it arrives.")
-    if not settings.AUSCULT_BASE_URL:
-        click.echo("AUSCULT_BASE_URL is not set, so mails say where to look instead of linking there.")
+    folder, base = settings.EMAIL_FILE_PATH, settings.AUSCULT_BASE_URL
+    lines = [
+        f"Written to the folder {folder}: this installation sends nothing to a server."
+        if folder
+        else f"Handed over for {address}. See whether it arrives."
+    ]
+    if not base:
+        lines.append("AUSCULT_BASE_URL is not set, so mails say where to look instead of linking there.")
+    body = {"to": address, "sent": not folder, "folder": str(folder) if folder else None, "base_url": base or None}
+    tell(body, *lines, as_json=as_json)
 
 
 @mail.command()
 @click.argument("name")
 @click.argument("address")
 @click.option("--by", "username", required=True, help="Your user name; administrators may.")
-def address(name: str, address: str, username: str) -> None:
+@json_option
+def address(name: str, address: str, username: str, as_json: bool) -> None:
     """Set the ADDRESS that the mails of the person NAME go to."""
     from config.cli import acting_user, open_installation
 
@@ -49,4 +57,4 @@ def address(name: str, address: str, username: str) -> None:
     from core.preferences import set_address
 
     set_address(person=acting_user(name), address=address, by=acting_user(username))
-    click.echo(f"Mails to {name} go to {address}.")
+    tell({"user": name, "address": address}, f"Mails to {name} go to {address}.", as_json=as_json)

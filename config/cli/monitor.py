@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.cli.files import BadInputCommand, BadInputGroup
+from config.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
     from evaluation.models import Monitor, MonitorWindow
 
 MOST_BYTES = 200_000
 SHOWN_WINDOWS = 12
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 by_option = click.option("--by", "username", envvar="AUSCULT_USER", required=True, help="On whose behalf.")
 
 
@@ -135,7 +135,8 @@ def alerts(number: int, everything: bool, as_json: bool) -> None:
 @monitor.command(cls=BadInputCommand)
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @by_option
-def create(path: Path, username: str) -> None:
+@json_option
+def create(path: Path, username: str, as_json: bool) -> None:
     """Make a monitor from a YAML file; docs/drift/sources.md shows one."""
     from config.cli import acting_user, open_installation
 
@@ -144,7 +145,8 @@ def create(path: Path, username: str) -> None:
     from evaluation.services.monitors import create_monitor
 
     made = create_monitor(**monitor_facts(_yaml(path), file=path.name), by=acting_user(username))
-    click.echo(f"Monitor {made.pk} of {made.deployment}: {made.get_status_display().lower()}.")
+    line = f"Monitor {made.pk} of {made.deployment}: {made.get_status_display().lower()}."
+    tell(_facts(made), line, as_json=as_json)
 
 
 @monitor.command(cls=BadInputCommand)
@@ -181,25 +183,28 @@ def deliver(number: int, path: Path, name: str | None, username: str, as_json: b
 @monitor.command(cls=BadInputCommand)
 @click.argument("number", type=int)
 @by_option
-def run(number: int, username: str) -> None:
+@json_option
+def run(number: int, username: str, as_json: bool) -> None:
     """Look for windows that are due now, without waiting for the schedule."""
-    _steered(number, username, "run_now", "looks now")
+    _steered(number, username, "run_now", "looks now", as_json=as_json)
 
 
 @monitor.command(cls=BadInputCommand)
 @click.argument("number", type=int)
 @by_option
-def pause(number: int, username: str) -> None:
+@json_option
+def pause(number: int, username: str, as_json: bool) -> None:
     """Stop a monitor for a while; windows that pass meanwhile are worked on when it goes on."""
-    _steered(number, username, "pause_monitor", "is paused")
+    _steered(number, username, "pause_monitor", "is paused", as_json=as_json)
 
 
 @monitor.command(cls=BadInputCommand)
 @click.argument("number", type=int)
 @by_option
-def resume(number: int, username: str) -> None:
+@json_option
+def resume(number: int, username: str, as_json: bool) -> None:
     """Let a paused monitor go on."""
-    _steered(number, username, "resume_monitor", "is active")
+    _steered(number, username, "resume_monitor", "is active", as_json=as_json)
 
 
 @monitor.command("hand-over", cls=BadInputCommand)
@@ -209,8 +214,15 @@ def resume(number: int, username: str) -> None:
 @click.option("--chairs-alone", is_flag=True, help="Nobody but the committee chairs is told when nobody reacts.")
 @click.option("--reason", required=True, help="Why; its digest is kept in the ledger. Name no patient.")
 @by_option
+@json_option
 def hand_over(
-    number: int, owner: str | None, escalate_to: str | None, chairs_alone: bool, reason: str, username: str
+    number: int,
+    owner: str | None,
+    escalate_to: str | None,
+    chairs_alone: bool,
+    reason: str,
+    username: str,
+    as_json: bool,
 ) -> None:
     """Give a monitor to another owner, or name another person whom its alerts escalate to."""
     from config.cli import acting_user
@@ -226,11 +238,16 @@ def hand_over(
     if escalate_to or chairs_alone:
         people["escalate_to"] = person_of(escalate_to) if escalate_to else None
     made = hand_over_monitor(monitor=row, by=acting_user(username), reason=reason, **people)
-    last = made.escalate_to.username if made.escalate_to else "the committee chairs alone"
-    click.echo(f"Monitor {made.pk} is owned by {made.owner.username}; its alerts escalate to {last}.")
+    above = made.escalate_to.username if made.escalate_to else None
+    tell(
+        _facts(made) | {"owner": made.owner.username, "escalate_to": above},
+        f"Monitor {made.pk} is owned by {made.owner.username}; "
+        f"its alerts escalate to {above or 'the committee chairs alone'}.",
+        as_json=as_json,
+    )
 
 
-def _steered(number: int, username: str, act: str, told: str) -> None:
+def _steered(number: int, username: str, act: str, told: str, *, as_json: bool) -> None:
     """Do one act of ``evaluation.services.monitors`` to a monitor, and say so."""
     from config.cli import acting_user
 
@@ -238,7 +255,8 @@ def _steered(number: int, username: str, act: str, told: str) -> None:
     from evaluation.services import monitors
 
     getattr(monitors, act)(monitor=row, by=acting_user(username))
-    click.echo(f"Monitor {row.pk} {told}.")
+    row.refresh_from_db()
+    tell(_facts(row), f"Monitor {row.pk} {told}.", as_json=as_json)
 
 
 def _opened(number: int) -> Monitor:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from config.cli.files import BadInputCommand
 from config.cli.signing import sign_in_terminal
+from config.cli.telling import json_option, tell
+
+if TYPE_CHECKING:
+    from governance.models import Policy as PolicyRow
 
 
 @click.group()
@@ -17,7 +22,8 @@ def policy() -> None:
 
 @policy.command(cls=BadInputCommand)
 @click.argument("given", metavar="FILE")
-def check(given: str) -> None:
+@json_option
+def check(given: str, as_json: bool) -> None:
     """Check a policy and print its digest. FILE: a YAML file, or the name of a bundled policy."""
     text = policy_text(given)
     prepare()
@@ -25,27 +31,35 @@ def check(given: str) -> None:
 
     read = Policy.from_yaml(text, source=Path(given).name)
     n, documents = len(read.audits), len(read.documents)
-    click.echo(
+    body = {"name": read.name, "valid": True, "audits": n, "documents": documents, "digest": read.digest}
+    line = (
         f"{read.name}: valid, {n} audit{'s' * (n != 1)}, {documents} document{'s' * (documents != 1)}, "
         f"for {'all systems' if read.for_all else ', '.join(read.applies_to)}."
     )
-    click.echo(f"Digest {read.digest}")
+    tell(body | {"applies_to": list(read.applies_to)}, line, f"Digest {read.digest}", as_json=as_json)
 
 
 @policy.command(cls=BadInputCommand)
 @click.argument("name")
-def show(name: str) -> None:
+@json_option
+def show(name: str, as_json: bool) -> None:
     """Print a bundled policy, comments included."""
     prepare()
-    from governance.policies.form import bundled_source
+    from governance.policies.form import Policy, bundled_source
 
-    click.echo(bundled_source(name), nl=False)
+    source = bundled_source(name)
+    tell(
+        {"name": name, "digest": Policy.from_yaml(source).digest, "source": source},
+        source.rstrip("\n"),
+        as_json=as_json,
+    )
 
 
 @policy.command(cls=BadInputCommand)
 @click.argument("given", metavar="FILE")
 @click.option("--by", "username", required=True, envvar="AUSCULT_USER", help="User on whose behalf it is proposed.")
-def propose(given: str, username: str) -> None:
+@json_option
+def propose(given: str, username: str, as_json: bool) -> None:
     """Propose a policy: it becomes the next number of its name, and waits for a committee chair."""
     from config.cli import acting_user, open_installation
 
@@ -57,17 +71,23 @@ def propose(given: str, username: str) -> None:
 
     rules = Policy.from_yaml(text, source=Path(given).name)
     made = propose_policy(source=text, by=acting_user(username))
-    click.echo(f"Proposed {made}. A committee chair approves it: auscult policy approve {made.name} {made.number}")
-    click.echo(f"Digest {made.digest}")
-    for warning in warnings_of(rules):
-        click.echo(f"Note: {warning}", err=True)
+    notes = list(warnings_of(rules))
+    tell(
+        _facts(made) | {"notes": notes},
+        f"Proposed {made}. A committee chair approves it: auscult policy approve {made.name} {made.number}",
+        f"Digest {made.digest}",
+        as_json=as_json,
+    )
+    for note in [] if as_json else notes:
+        click.echo(f"Note: {note}", err=True)
 
 
 @policy.command(cls=BadInputCommand)
 @click.argument("name")
 @click.argument("number", type=click.IntRange(min=1))
 @click.option("--by", "username", required=True, envvar="AUSCULT_USER", help="Committee chair who approves it.")
-def approve(name: str, number: int, username: str) -> None:
+@json_option
+def approve(name: str, number: int, username: str, as_json: bool) -> None:
     """Put a policy into force. Asks for the password of whoever signs, unless AUSCULT_PASSWORD holds it."""
     from config.cli import acting_user, open_installation
 
@@ -82,11 +102,12 @@ def approve(name: str, number: int, username: str) -> None:
     if not (allowed := can(check_may_approve_policy, person, found)):  # before a password is typed
         raise DeniedError(allowed.reason)
     made = approve_policy(policy=found, by=person, signed=sign_in_terminal(person))
-    click.echo(f"{made} is in force.")
+    tell(_facts(made), f"{made} is in force.", as_json=as_json)
 
 
 @policy.command(name="list", cls=BadInputCommand)
-def list_policies() -> None:
+@json_option
+def list_policies(as_json: bool) -> None:
     """List the policies of this installation, and those that come with Auscult."""
     from config.cli import open_installation
 
@@ -94,10 +115,20 @@ def list_policies() -> None:
     from governance.policies.form import Policy, bundled_names, bundled_source
     from governance.selectors.policies import policies
 
-    for row in policies():
-        click.echo(f"{row}  {row.get_status_display().lower()}  {row.title}")
-    for name in bundled_names():
-        click.echo(f"{name}  bundled  {Policy.from_yaml(bundled_source(name)).title}")
+    rows = list(policies())
+    bundled = [(name, Policy.from_yaml(bundled_source(name))) for name in bundled_names()]
+    come_with = [
+        {"name": name, "number": None, "status": "bundled", "title": rules.title, "digest": rules.digest}
+        for name, rules in bundled
+    ]
+    lines = [f"{row}  {row.get_status_display().lower()}  {row.title}" for row in rows]
+    lines += [f"{name}  bundled  {rules.title}" for name, rules in bundled]
+    tell([*map(_facts, rows), *come_with], *lines, as_json=as_json)
+
+
+def _facts(row: PolicyRow) -> dict[str, Any]:
+    """A policy of this installation."""
+    return {"name": row.name, "number": row.number, "status": row.status, "title": row.title, "digest": row.digest}
 
 
 def prepare() -> None:

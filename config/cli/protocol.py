@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from config.cli.files import BadInputCommand, check_target, protocol_text, read_mapping, read_protocol, write_file
+from config.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
     from evaluation.engine.thresholds import OperatingPoint
@@ -22,43 +24,56 @@ def protocol() -> None:
 @click.option("--predictions", required=True, type=click.Path(path_type=Path), help="Prediction file to write it for.")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; standard output unless given.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-def init(predictions: Path, out: Path | None, force: bool) -> None:
+@json_option
+def init(predictions: Path, out: Path | None, force: bool, as_json: bool) -> None:
     """Write a protocol that fits a prediction file, with comments, to be edited."""
     from evaluation.engine.drafting import draft_protocol
 
     text = draft_protocol(predictions)
     if out is None:
-        click.echo(text, nl=False)
+        tell({"file": None, "source": text}, text.rstrip("\n"), as_json=as_json)
         return
     write_file(out, text, force=force)
-    click.echo(f"Wrote {out}. Read it, set margins and thresholds, then: auscult protocol check {out}")
+    line = f"Wrote {out}. Read it, set margins and thresholds, then: auscult protocol check {out}"
+    tell({"file": str(out), "source": text}, line, as_json=as_json)
 
 
 @protocol.command(cls=BadInputCommand)
 @click.argument("given", metavar="FILE")
-def check(given: str) -> None:
+@json_option
+def check(given: str, as_json: bool) -> None:
     """Check a protocol and print its digest."""
     read = read_protocol(given)
-    click.echo(f"{read.name}: valid, {len(read.labels)} labels, {len(read.criteria)} criteria.")
-    click.echo(f"Digest {read.digest}")
+    labels, criteria = len(read.labels), len(read.criteria)
+    tell(
+        {"name": read.name, "valid": True, "labels": labels, "criteria": criteria, "digest": read.digest},
+        f"{read.name}: valid, {labels} labels, {criteria} criteria.",
+        f"Digest {read.digest}",
+        as_json=as_json,
+    )
 
 
-@protocol.command(name="list")
-def list_protocols() -> None:
+@protocol.command(name="list", cls=BadInputCommand)
+@json_option
+def list_protocols(as_json: bool) -> None:
     """List the protocols that come with Auscult."""
     from evaluation.engine import bundled_names, load_protocol
 
-    for name in bundled_names():
-        click.echo(f"{name}  {load_protocol(name).title}")
+    found = [(name, load_protocol(name)) for name in bundled_names()]
+    body = [{"name": name, "title": read.title, "digest": read.digest} for name, read in found]
+    tell(body, *(f"{name}  {read.title}" for name, read in found), as_json=as_json)
 
 
 @protocol.command(cls=BadInputCommand)
 @click.argument("name")
-def show(name: str) -> None:
+@json_option
+def show(name: str, as_json: bool) -> None:
     """Print a bundled protocol, comments included."""
+    from evaluation.engine import load_protocol
     from evaluation.engine.protocol import bundled_source
 
-    click.echo(bundled_source(name), nl=False)
+    source = bundled_source(name)
+    tell({"name": name, "digest": load_protocol(name).digest, "source": source}, source.rstrip("\n"), as_json=as_json)
 
 
 @protocol.command(cls=BadInputCommand)
@@ -71,6 +86,7 @@ def show(name: str) -> None:
 @click.option("--mapping", "mapping_file", type=click.Path(path_type=Path), help="What the file's columns mean (YAML).")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; standard output unless given.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@json_option
 def thresholds(
     predictions: Path,
     given: str,
@@ -79,6 +95,7 @@ def thresholds(
     mapping_file: Path | None,
     out: Path | None,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Choose thresholds on data that are not audited, and write the protocol with them and their source.
 
@@ -100,11 +117,19 @@ def thresholds(
         click.echo(f"{name}: {_point(point)}", err=True)
     if not tuned.comments_kept:
         click.echo("The comments of the protocol could not be kept: its canonical form is written.", err=True)
+    body = {
+        "file": str(out) if out else None,
+        "digest": tuned.protocol.digest,
+        "comments_kept": tuned.comments_kept,
+        "thresholds": {name: asdict(point) for name, point in tuned.points.items()},
+        "source": tuned.text,
+    }
     if out is None:
-        click.echo(tuned.text, nl=False)
+        tell(body, tuned.text.rstrip("\n"), as_json=as_json)
         return
     write_file(out, tuned.text, force=force)
-    click.echo(f"Wrote {out}. Read it, then lock it before the audit: digest {tuned.protocol.digest[:12]}.")
+    line = f"Wrote {out}. Read it, then lock it before the audit: digest {tuned.protocol.digest[:12]}."
+    tell(body, line, as_json=as_json)
 
 
 def _point(point: OperatingPoint) -> str:

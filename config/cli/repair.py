@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option
 
 
 @click.command(cls=BadInputCommand)
@@ -20,7 +21,7 @@ from config.cli.files import BadInputCommand
 @click.option("--patients", type=click.IntRange(min=1), default=400, show_default=True, help="How many to make.")
 @click.option("--version-label", help="What the new version is to be called.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.option("--by", "username", envvar="AUSCULT_USER", help="User on whose behalf it is ordered: an ML engineer.")
 def repair(
     run: int,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option
 from core.errors import AuscultError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SHOWN = 20
     "--trust", multiple=True, metavar="KEY.pem|FINGERPRINT",
     help="For a bundle: a public key that you trust, or its fingerprint, as for auscult verify.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def reproduce(audit: str, tolerance: float | None, trust: tuple[str, ...], as_json: bool) -> None:
     """Run an audit again, model and all, and say which measurements are equal.
 

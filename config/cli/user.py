@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
     from models_registry.models import AISystem
@@ -23,7 +24,8 @@ def user() -> None:
 @click.option("--system", "slug", help="Short name of the one AI system that the roles are limited to.")
 @click.option("--full-name", default="", help="First and last name, shown on pages and in reports.")
 @click.password_option(help="Asked for when it is not given.")
-def add(name: str, roles: tuple[str, ...], slug: str | None, full_name: str, password: str) -> None:
+@json_option
+def add(name: str, roles: tuple[str, ...], slug: str | None, full_name: str, password: str, as_json: bool) -> None:
     """Add a person with one or more roles."""
     from config.cli import open_installation
     from core.errors import ConflictError, NotFoundError
@@ -75,7 +77,9 @@ def add(name: str, roles: tuple[str, ...], slug: str | None, full_name: str, pas
             RoleGrant.objects.create(user=person, role=role, system_key=system.pk if system else EVERYWHERE)
             payload = {"user": name, "role": role} | ({"system": system.slug} if system else {})
             ledger.record(actor="system", act="role.granted", subject=("User", person.pk), payload=payload)
-    click.echo(f"Added {name}: {', '.join(sorted(set(roles)))}{f' on {slug}' if slug else ''}.")
+    held = sorted(set(roles))
+    body = {"user": name, "roles": held, "system": slug}
+    tell(body, f"Added {name}: {', '.join(held)}{f' on {slug}' if slug else ''}.", as_json=as_json)
 
 
 def _system(slug: str | None) -> AISystem | None:
@@ -94,10 +98,12 @@ def _system(slug: str | None) -> AISystem | None:
 @click.option("--role", required=True, help="Role to give, such as patient_reader.")
 @click.option("--system", help="Short name of the one AI system that the role is limited to; without, everywhere.")
 @click.option("--by", "username", required=True, help="The administrator who gives it; asked for their password.")
-def grant(name: str, role: str, system: str | None, username: str) -> None:
+@json_option
+def grant(name: str, role: str, system: str | None, username: str, as_json: bool) -> None:
     """Give the person NAME a further role. The password is taken from AUSCULT_PASSWORD where that is set."""
     _change(name, role, system, username, act="grant_role")
-    click.echo(f"{name} has the role {role}{f' on {system}' if system else ''}.")
+    body = {"user": name, "role": role, "system": system, "held": True}
+    tell(body, f"{name} has the role {role}{f' on {system}' if system else ''}.", as_json=as_json)
 
 
 @user.command(cls=BadInputCommand)
@@ -105,10 +111,12 @@ def grant(name: str, role: str, system: str | None, username: str) -> None:
 @click.option("--role", required=True, help="Role to take away.")
 @click.option("--system", help="Short name of the AI system, where the role is limited to one.")
 @click.option("--by", "username", required=True, help="The administrator who takes it; asked for their password.")
-def withdraw(name: str, role: str, system: str | None, username: str) -> None:
+@json_option
+def withdraw(name: str, role: str, system: str | None, username: str, as_json: bool) -> None:
     """Take a role from the person NAME. The password is taken from AUSCULT_PASSWORD where that is set."""
     _change(name, role, system, username, act="withdraw_role")
-    click.echo(f"{name} has the role {role}{f' on {system}' if system else ''} no more.")
+    body = {"user": name, "role": role, "system": system, "held": False}
+    tell(body, f"{name} has the role {role}{f' on {system}' if system else ''} no more.", as_json=as_json)
 
 
 def _change(name: str, role: str, slug: str | None, username: str, *, act: str) -> None:
@@ -131,7 +139,8 @@ def _change(name: str, role: str, slug: str | None, username: str, *, act: str) 
 @click.argument("source")
 @click.argument("target")
 @click.option("--by", "username", required=True, help="The administrator who says so; asked for their password.")
-def merge(source: str, target: str, username: str) -> None:
+@json_option
+def merge(source: str, target: str, username: str, as_json: bool) -> None:
     """Say that SOURCE is a second account of the person behind TARGET, and close it. Cannot be undone.
 
     Open reviews in which that person has two parts are closed; approvals that rest on such a review are void.
@@ -146,4 +155,5 @@ def merge(source: str, target: str, username: str) -> None:
     by = acting_user(username)
     accounts = acting_user(source), acting_user(target)
     merge_accounts(source=accounts[0], target=accounts[1], by=by, signed=sign_in_terminal(by))
-    click.echo(f"{source} is closed; it was merged into {target}.")
+    body = {"closed": source, "merged_into": target}
+    tell(body, f"{source} is closed; it was merged into {target}.", as_json=as_json)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from config.cli.telling import json_option
+
 
 @click.command()
 @click.argument("file", metavar="BUNDLE|REPORT.pdf", type=click.Path(path_type=Path))
@@ -24,7 +26,7 @@ import click
     help="SHA-256 fingerprint of the certificate of a time-stamping authority that you trust: the bundle must have a "
     "time-stamp by one of those given.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 def verify(file: Path, trust: tuple[str, ...], trust_tsa: tuple[str, ...], as_json: bool) -> None:
     """Check every byte, signature, proof and vote of a BUNDLE, or the signature of a REPORT.pdf.
 

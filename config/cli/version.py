@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from config.cli.files import BadInputCommand
+from config.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
     from models_registry.models import ModelVersion, VersionIntake
@@ -35,7 +36,6 @@ as_option = click.option(
     default=getpass.getuser,
     help="User of Auscult on whose behalf it is done; default: AUSCULT_USER, else your login name.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.group()
@@ -200,8 +200,9 @@ def _tell(row: VersionIntake, *, as_json: bool) -> None:
 @click.argument("label")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; default: standard output.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-def bom(system: str, label: str, out: Path | None, force: bool) -> None:
-    """Write the ML-BOM (CycloneDX 1.6) of version LABEL of SYSTEM."""
+@json_option
+def bom(system: str, label: str, out: Path | None, force: bool, as_json: bool) -> None:
+    """Write the ML-BOM (CycloneDX 1.6) of version LABEL of SYSTEM. It is JSON; --json is about what is said of FILE."""
     from config.cli import open_installation
     from config.cli.files import write_file
 
@@ -213,14 +214,15 @@ def bom(system: str, label: str, out: Path | None, force: bool) -> None:
         click.echo(text, nl=False)
         return
     write_file(out, text, force=force)
-    click.echo(f"Wrote {out}.")
+    tell({"file": str(out), "bytes": len(text.encode())}, f"Wrote {out}.", as_json=as_json)
 
 
 @version.command(cls=BadInputCommand)
 @click.argument("system")
 @click.argument("label")
 @as_option
-def submit(system: str, label: str, username: str) -> None:
+@json_option
+def submit(system: str, label: str, username: str, as_json: bool) -> None:
     """Submit the draft LABEL of SYSTEM: from now on it can be audited."""
     from config.cli import acting_user, open_installation
 
@@ -228,7 +230,7 @@ def submit(system: str, label: str, username: str) -> None:
     from models_registry.services.versions import submit_version
 
     row = submit_version(version=_version(system, label), by=acting_user(username))
-    click.echo(f"Submitted {row}.")
+    tell(_facts(row), f"Submitted {row}.", as_json=as_json)
 
 
 @version.command(cls=BadInputCommand)
@@ -236,7 +238,8 @@ def submit(system: str, label: str, username: str) -> None:
 @click.argument("label")
 @click.option("--reason", required=True, help="Why it ends.")
 @as_option
-def retire(system: str, label: str, reason: str, username: str) -> None:
+@json_option
+def retire(system: str, label: str, reason: str, username: str, as_json: bool) -> None:
     """Take version LABEL of SYSTEM out of use for good. Its deployments have to be ended first."""
     from config.cli import acting_user, open_installation
 
@@ -244,7 +247,11 @@ def retire(system: str, label: str, reason: str, username: str) -> None:
     from models_registry.services.versions import retire_version
 
     row = retire_version(version=_version(system, label), reason=reason, by=acting_user(username))
-    click.echo(f"Retired {row}.")
+    tell(_facts(row), f"Retired {row}.", as_json=as_json)
+
+
+def _facts(row: ModelVersion) -> dict[str, Any]:
+    return {"id": row.pk, "system": row.system.slug, "label": row.label, "status": row.status, "digest": row.digest}
 
 
 def _system(slug: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,11 @@ def test_questions_are_written_and_counted(home: Path, tmp_path: Path) -> None:
     studies = len({line.split(",")[0] for line in lines[1:] if line.startswith('"S')})
     assert f"questions about {studies} studies" in ended.output and studies > 6
     assert any("pleural effusion" in line for line in lines)
+    asked = ("questions", home / "cohort.parquet", "--protocol", home / "rules.yaml", "--out", tmp_path / "again.csv")
+    told = json.loads(run(*asked, "--json").output)
+    assert (told["questions"], told["studies"]) == (len(list(csv.reader(out.open(newline="")))) - 1, studies) and told[
+        "file"
+    ].endswith("again.csv")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ def test_one_deployment_is_stopped_from_a_terminal(rows: list[Deployment], auscu
         ("North", "suspended", False),
     ]
     assert "not confirmed by the site" in auscult("deployment", "list").output
+    told = json.loads(auscult("deployment", "suspend", rows[1].pk, "--by", "dora", "--reason", WHY, "--json").output)
+    assert [(item["id"], item["status"], item["call"]) for item in told] == [(rows[1].pk, "suspended", "Ines Vogel")]
 
 
 def test_a_version_is_stopped_everywhere_from_a_terminal(rows: list[Deployment], auscult: Auscult) -> None:

@@ -90,12 +90,16 @@ def test_acts_are_passed_on(monitor: Monitor, auscult: Auscult, act: str, monkey
     assert auscult("monitor", act, monitor.pk, "--by", "amir").code == 0
     assert [(item["monitor"], item["by"].username) for item in asked] == [(monitor, "amir")]
     assert auscult("monitor", act, monitor.pk).code == 3
+    told = json.loads(auscult("monitor", act, monitor.pk, "--by", "amir", "--json").output)
+    assert told == json.loads(auscult("monitor", "list", "--json").output)[0]
 
 
 def test_a_monitor_is_handed_over(monitor: Monitor, people: SimpleNamespace, auscult: Auscult) -> None:
     give, why = ("monitor", "hand-over", monitor.pk), ("--reason", "Amir goes to another hospital.", "--by", "clara")
     done = auscult(*give, "--owner", "boris", "--escalate-to", "lea", *why)
     assert (done.code, done.output) == (0, f"Monitor {monitor.pk} is owned by boris; its alerts escalate to lea.\n")
+    told = json.loads(auscult(*give, "--escalate-to", "dora", *why, "--json").output)
+    assert (told["id"], told["owner"], told["escalate_to"]) == (monitor.pk, "boris", "dora")
     alone = auscult(*give, "--chairs-alone", *why)
     assert alone.output.endswith("escalate to the committee chairs alone.\n")
     monitor.refresh_from_db()

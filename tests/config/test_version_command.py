@@ -113,6 +113,8 @@ def test_the_bom_is_written(world: SimpleNamespace, auscult: Callable[..., Ended
     assert json.loads(printed.output)["bomFormat"] == "CycloneDX"
     assert auscult("version", "bom", "chest-model", "1.0", "--out", tmp_path / "bom.json").code == 0
     assert (tmp_path / "bom.json").read_text() == printed.output
+    told = json.loads(auscult("version", "bom", "chest-model", "1.0", "--out", tmp_path / "more.json", "--json").output)
+    assert told == {"file": str(tmp_path / "more.json"), "bytes": (tmp_path / "bom.json").stat().st_size}
     assert auscult("version", "bom", "chest-model", "1.0", "--out", tmp_path / "bom.json").code == 3
     assert "It has: 1.0" in auscult("version", "bom", "chest-model", "2.0").errors
 

@@ -24,7 +24,7 @@ from playwright.sync_api import expect
 from config.embedded.stack import Stack
 from tests.migrated import fill as migrated
 from tests.pages.scene import PASSWORD
-from tests.pages.test_browser import ROOT, browser, served
+from tests.pages.test_browser import PATIENCE, ROOT, browser, served
 from tests.stack.conftest import free_port
 
 __all__ = ["browser"]
@@ -66,17 +66,19 @@ class Desk:
             place = re.sub(r"\W+", "-", self.page.url.removeprefix(self.address)).strip("-") or "home"
             self.page.screenshot(path=Path(SHOTS) / f"{self.username}-{place[:80]}-{width}.png", full_page=True)
 
+    def leads(self, found: Any) -> None:
+        """Click what leads to a page; wait until that page stands, and look at it."""
+        with self.page.expect_event("load", timeout=PATIENCE):
+            found.click()
+        self.look()
+
     def press(self, name: str) -> None:
         """Press a button and look at what it led to."""
-        self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
-        self.page.wait_for_load_state()
-        self.look()
+        self.leads(self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first)
 
     def follow(self, name: str) -> None:
         """Follow a link and look at where it led."""
-        self.page.get_by_role("main").get_by_role("link", name=name).locator("visible=true").first.click()
-        self.page.wait_for_load_state()
-        self.look()
+        self.leads(self.page.get_by_role("main").get_by_role("link", name=name).locator("visible=true").first)
 
     def unfold(self, words: str) -> None:
         self.page.locator("summary", has_text=words).locator("visible=true").first.click()

@@ -20,11 +20,9 @@ TITLE = "A drained effusion was reported as absent"
 def she_records_an_override(town: Town) -> None:
     lea = town.desk("lea")
     lea.go("/governance/deployments/?status=running")
-    lea.page.locator("tbody th a").first.click()
-    lea.look()
+    lea.leads(lea.page.locator("tbody th a").first)
     lea.go("/governance/deployments/1/overrides/")
-    lea.page.get_by_role("link", name="Record an override").first.click()
-    lea.look()
+    lea.follow("Record an override")
     lea.choose("What the clinician did", "Did not use the output")
     lea.choose("Why", "It missed what is there")
     lea.choose("Which finding", "effusion")
@@ -37,7 +35,7 @@ def she_records_an_override(town: Town) -> None:
 def she_reports_an_incident_by_the_words_of_the_form(town: Town) -> None:
     lea = town.desk("lea")
     lea.go("/governance/incidents/")
-    lea.page.get_by_role("link", name="Record an incident").first.click()
+    lea.follow("Record an incident")
     lea.choose("System", "Chest model")
     lea.press("Go on")
     lea.fill("In one line", TITLE)
@@ -59,7 +57,7 @@ def its_clocks_say_who_is_to_be_told_and_until_when(town: Town) -> None:
     lea.go("/governance/incidents/?q=drained&sort=left")
     row = lea.page.locator("tbody tr", has_text=TITLE)
     expect(row).to_contain_text("left", use_inner_text=True)
-    row.get_by_role("link").first.click()
+    lea.leads(row.get_by_role("link").first)
     assert str(lea.page.url).rstrip("/").endswith(number)
 
 
@@ -68,10 +66,8 @@ def she_stops_the_use_and_the_site_is_told(town: Town) -> None:
     lea.go("/governance/deployments/1/")
     lea.unfold("Suspend")
     lea.fill("Reason", "An effusion was missed; nobody may rely on the output until it is understood.")
-    lea.page.locator("details.confirm[open] button.button--danger, details.confirm[open] button").last.click()
-    lea.page.wait_for_load_state()
+    lea.leads(lea.page.locator("details.confirm[open] button.button--danger, details.confirm[open] button").last)
     lea.reads("The deployment is suspended. Tell the site now: the notice stands below.")
-    lea.look()
 
 
 def test_the_clinician_lead_reports_and_stops(settle: Settle) -> None:

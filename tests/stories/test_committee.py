@@ -27,9 +27,7 @@ def the_chair_opens_the_review(town: Town) -> str:
     clara.reads("It cannot be changed or taken back.")
     clara.press("Issue it now")
     clara.reads("The report is being written.")
-    clara.page.locator("#next-steps a[href*='/governance/reviews/']").first.click()
-    clara.page.wait_for_url("**/governance/reviews/*/")
-    clara.look()
+    clara.leads(clara.page.locator("#next-steps a[href*='/governance/reviews/']").first)
     return str(clara.page.url)
 
 

@@ -24,7 +24,7 @@ WORKER = 60_000
 def she_registers_a_version_after_its_check(town: Town) -> str:
     elena = town.desk("elena")
     elena.go("/systems/chest-model/")
-    elena.page.get_by_role("link", name="Register a version").first.click()
+    elena.follow("Register a version")
     elena.fill("Label", LABEL)
     elena.page.get_by_label("Adapter").select_option("recorded")
     elena.page.get_by_label("In a folder on the server").check()
@@ -33,9 +33,8 @@ def she_registers_a_version_after_its_check(town: Town) -> str:
     elena.page.locator(".title-line .status").get_by_text("Ready to register").wait_for(timeout=WORKER)
     elena.look()
     elena.unfold("Register this version")
-    elena.page.get_by_role("button", name="Confirm and register").click()
+    elena.press("Confirm and register")
     elena.page.wait_for_url(re.compile(r"/versions/\d+/$"), timeout=WORKER)
-    elena.look()
     expect(elena.page.get_by_role("button", name="Request an audit")).to_be_disabled()
     return str(elena.page.url)
 
@@ -43,11 +42,10 @@ def she_registers_a_version_after_its_check(town: Town) -> str:
 def somebody_else_audits_it(town: Town, version: str) -> str:
     amir = town.desk("amir")
     amir.go(version)
-    amir.page.get_by_role("link", name="Request an audit").click()
-    amir.look()
+    amir.follow("Request an audit")
     amir.choose("Cohort", "Held out")
     amir.choose("Protocol", "sex-gap")
-    amir.page.get_by_role("button", name="Request the audit").click()
+    amir.press("Request the audit")
     amir.page.wait_for_url(re.compile(r"/audits/\d+/$"))
     return str(amir.page.url)
 
@@ -64,16 +62,15 @@ def he_sees_it_move_and_cancels(town: Town) -> None:
         page.wait_for_timeout(100)
         page.reload()
     page.locator("summary", has_text="Cancel").click()
-    page.get_by_role("button", name="Cancel the audit").click()
+    amir.press("Cancel the audit")
     amir.reads("The audit was cancelled.")
-    amir.look()
 
 
 def it_goes_on_where_it_stopped_and_after_a_refresh(town: Town, audit: str) -> None:
     """Both see the same: who reloads, and who comes to it anew; what was done is not done again."""
     amir, elena = town.desk("amir"), town.desk("elena")
     stopped = done_of(town, "amir")
-    amir.page.get_by_role("button", name="Resume").click()
+    amir.press("Resume")
     amir.reads("The audit goes on where it stopped.")
     seen = done_of(town, "amir")
     assert seen >= stopped > 0

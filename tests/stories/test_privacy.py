@@ -23,9 +23,8 @@ def the_engineer_states_what_a_loss_would_do(town: Town) -> None:
     elena.fill("Impact, row 1", "a report is late")
     elena.fill("Threats", "failure of a disk")
     elena.page.get_by_label("Threats").press("Tab")
-    elena.page.get_by_role("button", name="Keep as a draft").last.click()
+    elena.leads(elena.page.get_by_role("button", name="Keep as a draft").last)
     elena.page.wait_for_url(f"{town.address}{ASSESSED}")
-    elena.look()
     elena.refused("Accept or return", "A draft waits for a second person")
 
 
@@ -52,8 +51,7 @@ def nobody_releases_without_her(town: Town) -> str:
     """The member's vote is not enough while the officer's is missing; who asked has none."""
     elena = town.desk("elena")
     elena.go("/governance/releases/")
-    elena.page.locator("tbody th a").first.click()
-    elena.look()
+    elena.leads(elena.page.locator("tbody th a").first)
     release = str(elena.page.url)
     elena.reads("The vote of a data protection officer is missing.")
     expect(elena.page.get_by_role("button", name="Cast my vote")).to_be_disabled()

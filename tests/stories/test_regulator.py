@@ -36,7 +36,7 @@ def the_officer_lets_her_in(town: Town) -> None:
     dora = town.desk("dora")
     dora.go("/governance/grants/")
     dora.reads("No regulator has access")
-    dora.page.get_by_role("link", name="Give access").first.click()
+    dora.follow("Give access")
     dora.choose("Regulator", "Rita")
     dora.page.get_by_label("Chest model", exact=True).check()
     dora.fill("Until the end of", (datetime.now(UTC) + timedelta(days=60)).date().isoformat())
@@ -49,8 +49,7 @@ def she_takes_the_bundle_and_the_verifier_along(town: Town, folder: Path) -> Pat
     rita = town.desk("rita")
     rita.go("/portal/")
     rita.reads(PURPOSE)
-    rita.page.get_by_role("main").locator("a[href*='/bundles/']").first.click()
-    rita.look()
+    rita.leads(rita.page.get_by_role("main").locator("a[href*='/bundles/']").first)
     rita.press("Make a download link")
     with rita.page.expect_download() as download:
         rita.page.locator("main a[href*='/links/'], main a.button--primary[download]").first.click()
@@ -86,8 +85,7 @@ def a_changed_byte_is_found(folder: Path, bundle: Path, fingerprint: str) -> Non
 def the_house_sees_what_was_opened(town: Town) -> None:
     dora = town.desk("dora")
     dora.go("/governance/grants/?q=surveillance&sort=-downloads")
-    dora.page.locator("tbody th a").first.click()
-    dora.look()
+    dora.leads(dora.page.locator("tbody th a").first)
     dora.reads("Downloaded a bundle")
 
 
