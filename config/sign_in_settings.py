@@ -40,7 +40,12 @@ def cache_settings(url: str) -> dict[str, object]:
         url = f"unix://{parts.path}?db={database or 0}"
     elif parts.scheme not in {"redis", "rediss"}:
         return dict(LOCAL)
-    return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url, "KEY_PREFIX": "auscult"}
+    return {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": url,
+        "KEY_PREFIX": "auscult",
+        "OPTIONS": {"serializer": "core.sealed.SealedSerializer"},
+    }
 
 
 def sign_on_settings(environment: Mapping[str, str], *, production: bool) -> SignOn:

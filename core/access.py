@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from rules.predicates import Predicate, predicate
 
 from core.errors import DeniedError
@@ -73,9 +73,14 @@ def people_with(*roles: Role, on: Model | None = None) -> list[User]:
     Args:
         on: An object; then also those whose role is limited to its system.
     """
+    return list(holders_of(*roles, on=on))
+
+
+def holders_of(*roles: Role, on: Model | None = None) -> QuerySet[User]:
+    """The same people, not yet asked for."""
     keys = {EVERYWHERE, (system_of(on) if on is not None else None) or EVERYWHERE}
     held = RoleGrant.objects.filter(role__in=roles, system_key__in=keys).values("user")
-    return list(User.objects.filter(pk__in=held, is_active=True, merged_into=None).order_by("username"))
+    return User.objects.filter(pk__in=held, is_active=True, merged_into=None).order_by("username")
 
 
 def same_person(one: User | None, other: User | None) -> bool:

@@ -58,6 +58,12 @@ def everything_in_sight() -> bool:
     return _sight.get() is None
 
 
+def systems_in_sight() -> tuple[int, ...] | None:
+    """Keys of the systems in sight, in order; None for all."""
+    sight = _sight.get()
+    return None if sight is None else tuple(sorted(sight))
+
+
 class SightManager(models.Manager[M]):
     """Rows of the systems that are in sight."""
 

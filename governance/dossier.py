@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from core import merkle
 from core.digests import sha256_bytes
+from core.kept import kept
 from core.models import LedgerHead, LedgerNode
 from evaluation.models import AuditRun, RunStatus, Shard, Verdict
 from governance.dossier_registers import registers_of
@@ -86,6 +87,11 @@ def gather_dossier(
         "registers": registers,
         "ledger": _ledger(),
     }
+
+
+def dossier_for_page(version: ModelVersion, *, run: AuditRun | None = None) -> dict[str, Any]:
+    """The dossier for who looks at a page: as of the last act, and half a minute ago at most."""
+    return kept("dossier", version.pk, run and run.pk, make=lambda: gather_dossier(version, run=run))
 
 
 def _catalogue() -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from django.utils import timezone, translation
+from django.utils import translation
 
 from core.models import User
 from core.reach import limited
 from evaluation.models import AuditRun
-from governance.dossier import gather_dossier
+from governance.dossier import dossier_for_page
 from governance.reports.base import REPORTS, ReportContext
 from models_registry.models import ModelVersion
 from models_registry.services.versions import model_store
@@ -24,14 +25,13 @@ def preview_report(*, kind: str, version: ModelVersion, run: AuditRun | None, la
         NotFoundError, DigestMismatchError: the evidence is gone from the store or was changed there.
     """
     report = REPORTS.get(kind)
-    store, now = model_store(), timezone.now()
-    dossier = gather_dossier(version, run=run, as_of=now)
+    store, dossier = model_store(), dossier_for_page(version, run=run)
     own = run.evidence_digest if run else ""
     others = {audit["evidence_digest"] for audit in (*dossier["audits"], *dossier["earlier_audits"])} - {own, ""}
     with translation.override(language):
         unsigned = translation.gettext("This is a preview: it is neither issued nor signed.")
     context = ReportContext(
-        as_of=now,
+        as_of=datetime.fromisoformat(dossier["as_of"]),
         issued_by=by.username,
         dossier=dossier,
         language=language,

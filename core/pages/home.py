@@ -8,11 +8,12 @@ from django.shortcuts import redirect, render
 
 from core.access import roles_of
 from core.inbox import unread_urgent
+from core.kept import kept
 from core.models import Role, User
 from core.pages import unread_for
 from core.pages.panels import QueueItem, in_order, panels_for, queue_for
 from core.pages.readers import HouseRequest
-from core.reach import acting_on, reach_of, works_here
+from core.reach import acting_on, grants_of, reach_of, works_here
 from core.scope import in_sight
 
 MOST_URGENT = 3
@@ -24,7 +25,8 @@ def home(request: HouseRequest) -> HttpResponse:
     if not works_here(request.user):
         regulates = Role.REGULATOR in roles_of(request.user)
         return redirect("portal") if regulates else render(request, "core/no_role.html")
-    queue = _queue(request.user)
+    user = request.user
+    queue = kept("queue", user.pk, sorted(grants_of(user)), make=lambda: _queue(user))
     context = {
         "urgent": unread_urgent(request.user)[:MOST_URGENT],
         "more_urgent": max(0, unread_for(request).urgent - MOST_URGENT),

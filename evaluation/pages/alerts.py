@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from core.access import can, people_with
+from core.access import can, holders_of
 from core.models import INSIDERS, User
 from core.pages.forms import HouseForm
 from core.pages.lists import Choice, Column, Listing, ListPlan, Text, read_list
@@ -78,9 +78,8 @@ class AssignForm(HouseForm):
 
     def __init__(self, *args: Any, alert: Alert, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        keys = [user.pk for user in people_with(*INSIDERS)]
         field: Any = self.fields["to"]
-        field.queryset = User.objects.filter(pk__in=keys).order_by("first_name", "username")
+        field.queryset = holders_of(*INSIDERS).order_by("first_name", "username")
 
 
 class SnoozeForm(HouseForm):

@@ -11,7 +11,7 @@ import yaml
 from django import forms
 from django.utils.translation import gettext
 
-from core.access import people_with
+from core.access import holders_of
 from core.errors import AuscultError
 from core.models import Role, User
 from core.pages.forms import HouseForm
@@ -306,5 +306,4 @@ PLAIN = (
 
 def _people(*roles: Role) -> Any:
     """Accounts with one of the roles, as options."""
-    keys = [user.pk for user in people_with(*roles)]
-    return User.objects.filter(pk__in=keys).order_by("first_name", "username")
+    return holders_of(*roles).order_by("first_name", "username")

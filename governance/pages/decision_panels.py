@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from core.access import can
+from core.kept import kept
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from governance.access_releases import check_may_request_release, check_may_vote_on_release
@@ -90,7 +91,7 @@ def release_of_cohort(user: User, cohort: CohortVersion) -> Panel | None:
 @panel("version", rank=10)
 def approval(user: User, version: ModelVersion) -> Panel:
     """How the approval stands, what it hangs on, and the ends of a version's life: submitted, retired."""
-    found = approval_as_read(version)
+    found = kept("as read", version.pk, make=lambda: approval_as_read(version))
     context = {
         "version": version,
         "approval": found,

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.errors import AuscultError
+from core.kept import kept
 from core.pages.forms import HouseForm, attempt, bind
 from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
@@ -141,7 +142,7 @@ def _about(row: Deployment) -> dict[str, Any]:
         "history": selectors.history_of(row),
         "report": override_rates(row),
         "replaced_by": row.replaced_by.select_related("version__system").first(),
-        "approval": selectors.approval_if_lifted(row.version),
+        "approval": kept("if lifted", row.version_id, make=lambda: selectors.approval_if_lifted(row.version)),
     }
 
 
@@ -192,9 +193,9 @@ def deployment_new(request: HouseRequest) -> HttpResponse:
 
 
 def _standing(version: ModelVersion) -> dict[str, Any]:
-    found = findings_of(version)
+    found = kept("findings", version.pk, make=lambda: findings_of(version))
     return {
-        "approval": standing_approval(version),
+        "approval": kept("approval", version.pk, make=lambda: standing_approval(version)),
         "findings": found,
         "passes": all(item.outcome == GateOutcome.PASS for item in found),
         "held": selectors.list_deployments(system=version.system).filter(status__in=selectors.HELD),
@@ -226,7 +227,7 @@ def version_use(request: HouseRequest, slug: str, pk: int) -> HttpResponse:
     context = {
         "version": version,
         "rows": selectors.rows_of(selectors.list_deployments(version=version)),
-        "approval": selectors.approval_if_lifted(version),
+        "approval": kept("if lifted", version.pk, make=lambda: selectors.approval_if_lifted(version)),
         "usable": version.status in USABLE,
         "forms": forms,
         "form": sent,

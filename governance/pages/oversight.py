@@ -16,7 +16,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from core.access import can, people_with
+from core.access import can, holders_of
 from core.models import User
 from core.pages.forms import HouseForm, attempt, bind
 from core.pages.lists import Choice, Column, ListPlan, read_list
@@ -84,7 +84,7 @@ class MeasureForm(HouseForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field: Any = self.fields["responsible"]
-        field.queryset = User.objects.filter(pk__in=[person.pk for person in people_with(*INSIDERS)])
+        field.queryset = holders_of(*INSIDERS)
 
 
 class VerifyForm(HouseForm):

@@ -9,6 +9,7 @@ from django.utils.translation import gettext
 
 from core.access import Permission, can
 from core.errors import ConflictError
+from core.kept import kept
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from evaluation.models import AuditRun, Outcome, RunStatus
@@ -17,7 +18,7 @@ from governance import selectors
 from governance.access import check_may_issue, check_may_open_review
 from governance.models import Bundle, Report, Review
 from governance.reports.base import REPORTS
-from governance.selectors.documents import report_rows, title_of
+from governance.selectors.documents import ReportRow, report_rows, title_of
 from governance.selectors.policies import policies_for
 from governance.services.reviews import OPENABLE, check_requested_since
 from models_registry.models import ModelVersion, VersionStatus
@@ -42,21 +43,26 @@ def _may_open(user: User, run: AuditRun) -> Permission:
     return allowed
 
 
+def _papers_of(run: AuditRun) -> tuple[list[Review], list[ReportRow]]:
+    """Reviews and reports of an audit. Neither votes nor recusals are shown there, so they are not asked for."""
+    reviews = selectors.reviews().prefetch_related(None).filter(run=run)
+    return list(reviews), report_rows(selectors.reports_list(run=run))
+
+
 @panel("run")
 def next_steps(user: User, run: AuditRun) -> Panel | None:
     """Reviews and reports of a finished audit, and what can be done with it now."""
     if run.status != RunStatus.DONE:
         return None
-    reports = selectors.reports_list(run=run)
-    # Neither votes nor recusals are shown here, so they are not asked for.
-    reviews, may_open = list(selectors.reviews().prefetch_related(None).filter(run=run)), _may_open(user, run)
+    reviews, reports = kept("papers of run", run.pk, make=lambda: _papers_of(run))
+    may_open = _may_open(user, run)
     context = {
         "run": run,
         "reviews": reviews,
         "reviewed": any(review.status != Review.Status.WITHDRAWN for review in reviews),
         "policies": policies_for(run.version.system) if may_open else [],
-        "reports": report_rows(reports),
-        "waiting": any(report.status == Report.Status.QUEUED for report in reports),
+        "reports": reports,
+        "waiting": any(row.report.status == Report.Status.QUEUED for row in reports),
         "kinds": [{"key": key, "title": kind.title} for key, kind in REPORTS],
         "may_open": may_open,
         "may_issue": can(check_may_issue, user),

@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 
 from core.access import Permission, can, roles_of
 from core.errors import AuscultError
+from core.kept import kept
 from core.models import Role, User
 from core.pages.forms import SummaryLine
 from core.pages.panels import Panel, QueueItem, panel, queue_source
@@ -110,7 +111,8 @@ def gates_of_version(_user: User, version: ModelVersion) -> Panel | None:
     applying = selectors.policies_for(version.system)
     if not applying:
         return None
-    found = selectors.gates([version], applying)
+    asked = [policy.pk for policy in applying]
+    found = kept("gates", version.pk, asked, make=lambda: selectors.gates([version], applying))
     rows = [{"policy": policy, "found": found[version.pk, policy.pk]} for policy in applying]
     links = (("version-policies", "Policies"),)
     return Panel(template="governance/_version_policies.html", context={"version": version, "rows": rows}, links=links)

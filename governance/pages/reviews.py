@@ -16,12 +16,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.access import Permission, can, check_role, same_person
 from core.errors import DeniedError
+from core.kept import kept
 from core.models import Role, User
 from core.pages.forms import HouseForm, bind, perform
 from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.session import theme_of
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
+from core.reach import grants_of
 from evaluation.pages.pictures import themes_of
 from evaluation.selectors import get_run, verdicts_of
 from governance import selectors
@@ -64,14 +66,18 @@ DECIDED = ListPlan(
 @reads_within
 def review_list(request: HouseRequest) -> HttpResponse:
     """What waits for votes, whole: it is never much. What was decided, as a list."""
-    unmet = unmet_conditions()
+    unmet, user = unmet_conditions(), request.user
     context = {
-        "open_rows": room_selectors.with_waiting(selectors.open_reviews_for(request.user)),
+        "open_rows": kept("open reviews", user.pk, sorted(grants_of(user)), make=lambda: _open_rows(user)),
         "listing": read_list(request.GET, room_selectors.decided_reviews(), DECIDED),
         "n_conditions": unmet.count(),
         "next_condition": unmet.order_by("due_at").first(),
     }
     return render(request, "governance/reviews.html", context)
+
+
+def _open_rows(user: User) -> list[room_selectors.OpenReview]:
+    return room_selectors.with_waiting(selectors.open_reviews_for(user))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -107,7 +113,9 @@ def room_page(request: HouseRequest, pk: int, **sent: HouseForm) -> HttpResponse
         sent: The form by its name: ``ballot``, ``comment``, ``recusal``, ``member``, ``withdrawal``, ``proposal``, or
             that of a condition, such as ``claim_12``.
     """
-    room = room_selectors.review_room(pk, user=request.user)
+    user = request.user
+    roles = sorted(grants_of(user))
+    room = kept("review room", pk, user.pk, roles, make=lambda: room_selectors.review_room(pk, user=user))
     [form] = sent.values()
     context: dict[str, Any] = {
         "room": room,

@@ -114,10 +114,14 @@ def gate(
         now: Default: this moment.
         site: A site where it is to be deployed: where the policy asks for evidence at each site, at this one too.
     """
-    facts = gather([version], [rules_of(policy)])[version.pk]
-    if site and not any(same_site(site, other) for other in facts.sites):
-        facts = replace(facts, sites=(*facts.sites, site))
+    facts = _with_site(gather([version], [rules_of(policy)])[version.pk], site)
     return _findings(policy, facts, now=now or timezone.now(), for_review=for_review)
+
+
+def _with_site(facts: PolicyFacts, site: str) -> PolicyFacts:
+    if not site or any(same_site(site, other) for other in facts.sites):
+        return facts
+    return replace(facts, sites=(*facts.sites, site))
 
 
 def gates(
@@ -126,13 +130,18 @@ def gates(
     *,
     now: datetime | None = None,
     asked_alone: bool = False,
+    site: str = "",
 ) -> dict[tuple[int, int], GateFindings]:
     """The findings of each version under each policy that applies to it, by their keys: (version, policy).
 
     ``asked_alone``: without what audits by other protocols are said to lack (``governance.selectors.policy_facts``).
+    ``site``: as for :func:`gate`.
     """
+    if not candidates:
+        return {}
     moment = now or timezone.now()
-    facts = gather(versions, [rules_of(policy) for policy in candidates], asked_alone=asked_alone)
+    rows = gather(versions, [rules_of(policy) for policy in candidates], asked_alone=asked_alone)
+    facts = {pk: _with_site(row, site) for pk, row in rows.items()}
     return {
         (version.pk, policy.pk): _findings(policy, facts[version.pk], now=moment)
         for version in versions

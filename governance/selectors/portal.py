@@ -179,10 +179,10 @@ def all_stand(pks: Iterable[int], user: User) -> bool:
 
 def requirement_status(version: ModelVersion) -> RequirementStatus:
     """How each requirement of a version stands, from what is accepted and audited, without drafts and numbers."""
-    from governance.dossier import gather_dossier
+    from governance.dossier import dossier_for_page
     from governance.statuses import judge
 
-    dossier = without_drafts(gather_dossier(version))
+    dossier = without_drafts(dossier_for_page(version))
     judged = judge(dossier).items
     groups: dict[str, list[StatusLine]] = {}
     for item in judged:

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import NotFoundError
 from core.models import Role, User
-from governance.dossier import gather_dossier
+from governance.dossier import dossier_for_page
 from governance.models import Statement
 from governance.questions import Question, load_questions
 from governance.reports.wording import dated
@@ -112,7 +112,7 @@ def judge_version(slug: str, pk: int) -> Judged:
         NotFoundError: there is no such version of this system.
     """
     version = get_version(slug, pk)
-    dossier = gather_dossier(version)
+    dossier = dossier_for_page(version)
     statuses = judge(dossier)
     names = {item.owner for item in statuses.items} - set(Role.values)
     names |= {answer["author"] for answer in dossier["answers"].values()}

@@ -18,7 +18,7 @@ from core.stepup import StepUp
 from governance.policies.findings import GateFindings, GateOutcome
 from governance.selectors.approvals import standing_approval
 from governance.selectors.deployments import HELD, share_taken, sites_of
-from governance.selectors.policies import gate, policies_for
+from governance.selectors.policies import gates, policies_for
 from models_registry.models import AISystem, Deployment, ModelVersion, VersionStatus
 from models_registry.services.versions import model_store, transition_version
 
@@ -33,7 +33,7 @@ def findings_of(version: ModelVersion, site: str = "") -> list[GateFindings]:
     Args:
         site: Where it is to run: a policy may ask for evidence of that site.
     """
-    return [gate(version, policy, site=site) for policy in policies_for(version.system)]
+    return list(gates([version], policies_for(version.system), site=site).values())
 
 
 def check_cleared(version: ModelVersion, site: str = "") -> str:

@@ -78,8 +78,8 @@ def the_chair_puts_the_evidence_before_the_committee(story: SimpleNamespace) -> 
     page.get_by_role("button", name="Put it before the committee").click()
     page.get_by_role("link", name="Review", exact=False).locator("visible=true").first.wait_for()
     page.locator("#next-steps a[href*='/governance/reviews/']").first.click()
-    story.review = page.url
     expect(page.get_by_role("heading", name="Review of Chest model 2.0")).to_be_visible()
+    story.review = page.url
 
 
 def who_submitted_it_cannot_vote_by_a_second_role(story: SimpleNamespace) -> None:

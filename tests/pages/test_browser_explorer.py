@@ -114,6 +114,7 @@ def test_without_the_role_the_page_says_who_grants_it(browser: Any, address: str
     page, _ = open_as(browser, address, "mina")
     page.goto(f"{address}/audits/1/")
     page.locator(".verdict-banner").get_by_role("link", name="See the studies").click()
+    page.get_by_text("This page is not open to you").first.wait_for()
     said = page.locator("body").inner_text()
     assert "This page is not open to you" in said and "An administrator may grant it to you (Ada Byrne)" in said
     assert "p000" not in said and "effusion" not in said

@@ -199,6 +199,7 @@ def test_the_committee_rejects_and_the_bundle_verifies(
     mina.link("Read the whole audit").click()
     read_why_it_fails(mina.page)
     mina.link("Home").first.click()
+    mina.page.wait_for_url("http://*/")
     assert mina.link(f"Vote on {NIH}").count() == 0
 
     vote_to_reject(tom)
@@ -286,13 +287,15 @@ def test_an_audit_is_requested_watched_cancelled_and_resumed(installation: Insta
 
 def cohort_option(page: Any) -> str:
     """The option of the held-out cohort, whatever is written behind its name."""
-    options = page.get_by_label("Cohort", exact=True).locator("option").all_inner_texts()
-    return next(text for text in options if text.startswith(HELD_OUT))
+    options = page.get_by_label("Cohort", exact=True).locator("option")
+    options.filter(has_text=HELD_OUT).first.wait_for(state="attached")
+    return next(text for text in options.all_inner_texts() if text.startswith(HELD_OUT))
 
 
 def protocol_place(page: Any, name: str) -> int:
-    options = page.get_by_label("Protocol").locator("option").all_inner_texts()
-    return next(place for place, text in enumerate(options) if name in text)
+    options = page.get_by_label("Protocol").locator("option")
+    options.filter(has_text=name).first.wait_for(state="attached")
+    return next(place for place, text in enumerate(options.all_inner_texts()) if name in text)
 
 
 def addresses(installation: Installation) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.stack.conftest import Installation
-from tests.stack.test_browser import AUDIT, WORKER, browser, chromium, cohort_option, sit_down
+from tests.stack.test_browser import AUDIT, WORKER, browser, chromium, cohort_option, protocol_place, sit_down
 
 __all__ = ["browser", "chromium", "sit_down"]
 pytestmark = [
@@ -104,9 +104,7 @@ def judge(amir: Any, clara: Any, address: str) -> None:
     clara.button("Approve this protocol").click()
     amir.page.goto(address)
     amir.link("Request that audit").click()
-    options = amir.page.get_by_label("Protocol").locator("option").all_inner_texts()
-    place = next(place for place, text in enumerate(options) if "copies-only-v1" in text)
-    amir.page.get_by_label("Protocol").select_option(index=place)
+    amir.page.get_by_label("Protocol").select_option(index=protocol_place(amir.page, "copies-only-v1"))
     amir.button("Request the audit").click()
     amir.page.wait_for_url(re.compile(r"/audits/\d+/$"))
     amir.page.locator(".verdict-banner").wait_for(timeout=AUDIT)

@@ -94,6 +94,7 @@ class Desk:
     def choose(self, label: str, words: str) -> None:
         """The option that begins so."""
         found = self.field(label)
+        found.wait_for()
         options = [text.strip() for text in found.locator("option").all_text_contents()]
         fitting = [place for place, text in enumerate(options) if text.startswith(words)]
         assert fitting, f"{label}: {words!r} is none of {options}"
