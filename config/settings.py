@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from config.mail_settings import read_mail_settings
 from config.sign_in_settings import cache_settings, sign_on_settings
 from core.errors import EnvironmentProblemError
+from core.object_storage import Bucket
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PRODUCTION = os.environ.get("AUSCULT_ENV", "development") == "production"
@@ -182,6 +183,8 @@ CACHES = {
         "OPTIONS": {"MAX_ENTRIES": 4000},
     },
 }
+# Where content lies besides the folder "store"; see docs/operations.md, "Several machines".
+AUSCULT_BUCKET = Bucket.parse(_S3_URL) if (_S3_URL := os.environ.get("AUSCULT_S3_URL", "")) else None
 WHITENOISE_USE_FINDERS = True
 MEDIA_ROOT = AUSCULT_HOME / "uploads"
 FILE_UPLOAD_TEMP_DIR = None

@@ -61,6 +61,13 @@ INSTALLATION = Group(
             meaning="Broker of the workers: `redis://…`, `rediss://…` or `redis+socket:///…`",
             default="`redis://127.0.0.1:6379/0`",
         ),
+        Variable(
+            name="AUSCULT_S3_URL",
+            meaning="Bucket of an S3-compatible object store behind the folder `store`, for several machines: "
+            "`https://HOST:PORT/BUCKET/PREFIX` or `s3://BUCKET`; keys as `AWS_ACCESS_KEY_ID` and "
+            "`AWS_SECRET_ACCESS_KEY`",
+            default="none",
+        ),
         Variable(name="AUSCULT_TIME_ZONE", meaning="Time zone of pages", default="`UTC`"),
         Variable(
             name="AUSCULT_LOG_LEVEL",

@@ -36,10 +36,18 @@ class Store:
 
     def path(self, digest: str) -> Path:
         """Where the object with this digest lies (it may not be there)."""
-        return self.root / "objects" / digest[:2] / digest
+        return self.place(digest)
 
     def folder_path(self, digest: str) -> Path:
         """Where the folder with this manifest digest lies (it may not be there)."""
+        return self.folder_place(digest)
+
+    def place(self, digest: str) -> Path:
+        """The place of an object in the store's folder, whether or not it is filled."""
+        return self.root / "objects" / digest[:2] / digest
+
+    def folder_place(self, digest: str) -> Path:
+        """The place of a folder in the store's folder, whether or not it is filled."""
         return self.root / "folders" / digest[:2] / digest
 
     def has(self, digest: str) -> bool:
@@ -52,7 +60,7 @@ class Store:
             with _no_space_left(self.root):
                 temporary = self._temporary()
                 temporary.write_bytes(data)
-                self._settle(temporary, self.path(digest))
+                self._settle(temporary, self.place(digest))
         return digest
 
     def put_json(self, value: Any) -> str:
@@ -64,7 +72,7 @@ class Store:
         with _no_space_left(self.root):
             temporary = self._temporary()
             digest = copy_file(source, temporary, Tally(total=source.stat().st_size))
-            self._settle(temporary, self.path(digest))
+            self._settle(temporary, self.place(digest))
         return digest
 
     def put_folder(
@@ -121,7 +129,7 @@ class Store:
 
     def settle_folder(self, content: Path, digest: str) -> Path:
         """Give a folder on the store's disk its place, by a rename. The same content twice is kept once."""
-        target = self.folder_path(digest)
+        target = self.folder_place(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         _make_private(content)
         try:

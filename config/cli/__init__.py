@@ -34,6 +34,7 @@ COMMANDS = {
     "protocol": ("config.cli.protocol", "protocol"),
     "repair": ("config.cli.repair", "repair"),
     "reproduce": ("config.cli.reproduce", "reproduce"),
+    "store": ("config.cli.store", "store"),
     "token": ("config.cli.token", "token"),
     "user": ("config.cli.user", "user"),
     "verify": ("config.cli.verify", "verify"),

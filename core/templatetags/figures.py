@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from core.pages.law import law_of
 from core.pages.sizes import known_size
+from core.spoken import spoken
 from core.tones import TONES
 
 register = template.Library()
@@ -150,12 +151,12 @@ def nouns(number: int | None, words: str) -> str:
 
 @register.filter
 def said(words: Any) -> str:
-    """Words that Python gives in English, such as a state or the head of a column, in the language of the page.
+    """Words that Python gives in English in the language of the page: a state, the head of a column, a sentence.
 
-    What stands in no catalogue (a name, a sentence with numbers) is shown as it is, and so is finished markup.
+    What stands in no catalogue (a name, what a person wrote) is shown as it is, and so is finished markup.
     """
     text = "" if words is None else str(words)
-    return gettext(text) if text and not isinstance(text, SafeString) else text
+    return text if isinstance(text, SafeString) else spoken(text)
 
 
 @register.filter

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import NotFoundError
-from core.store import Store
 from evaluation.models import AuditRun, Shard
 from evaluation.studies.classes import ANY, CLASSES, ERROR_KINDS, NONE
 from evaluation.studies.index import StudyIndex, StudyTexts, read_index, read_texts_of
@@ -266,6 +264,6 @@ def _by_finding(index: StudyIndex) -> Iterator[tuple[str, int]]:
 
 
 @lru_cache(maxsize=KEPT)
-def _index(root: str, digest: str) -> StudyIndex:
+def _index(_root: str, digest: str) -> StudyIndex:
     """The index with a digest, read and checked once in a process: a digest names one content for ever."""
-    return read_index(Store(Path(root)).get_bytes(digest))
+    return read_index(model_store().get_bytes(digest))

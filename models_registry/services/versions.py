@@ -14,6 +14,7 @@ from core.digests import walk_files
 from core.errors import RELOAD, AdapterError, ConflictError
 from core.models import User
 from core.notifications import resolve
+from core.object_storage import SharedStore
 from core.reach import limited, service
 from core.store import Store
 from models_registry.access import (
@@ -48,7 +49,8 @@ MOST_REASON = 2_000
 
 def model_store() -> Store:
     """The store that holds weights, cohorts, sketches and evidence."""
-    return Store(settings.AUSCULT_HOME / "store")
+    root = settings.AUSCULT_HOME / "store"
+    return SharedStore(root, settings.AUSCULT_BUCKET) if settings.AUSCULT_BUCKET else Store(root)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import pytest
 from django.core.cache import caches
 from django.test import Client
 
+from core import kept
 from tests.pages import scene
 
 
@@ -30,6 +31,12 @@ def own_home(settings: Any, tmp_path: Path) -> Iterator[None]:
 def _forget() -> None:
     for name in ("default", "pictures"):
         caches[name].clear()
+
+
+@pytest.fixture
+def worked_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept from one look at a page to the next: for counting what working it out asks."""
+    monkeypatch.setattr(kept, "SECONDS", 0)
 
 
 @pytest.fixture

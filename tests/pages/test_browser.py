@@ -22,6 +22,7 @@ from tests.migrated import fill as migrated
 from tests.pages.scene import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
+WIDTHS = (360, 1440)
 PATIENCE = 30_000
 """Milliseconds: an answer may be slow where other tests run beside it."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -121,13 +122,21 @@ def open_as(browser: Any, address: str, username: str, *, width: int = 1440, **o
     return page, complaints
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-def test_no_page_scrolls_sideways_or_breaks_the_policy(browser: Any, address: str, width: int) -> None:
-    page, complaints = open_as(browser, address, "elena", width=width)
+def check_fits(page: Any) -> None:
+    """The page that is open scrolls sideways neither on a phone nor on a desk, in neither theme."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert beyond <= 0, f"{page.url} at {width}, {scheme}"
+
+
+def test_no_page_scrolls_sideways_or_breaks_the_policy(browser: Any, address: str) -> None:
+    page, complaints = open_as(browser, address, "elena", width=360)
     for url in PAGES:
         page.goto(address + url)
-        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert beyond <= 0, url
+        check_fits(page)
     assert complaints == []
 
 

@@ -113,6 +113,7 @@ def _asked(client: Client) -> tuple[int, str]:
     return len(questions), response.content.decode()
 
 
+@pytest.mark.usefixtures("worked_out_anew")
 @pytest.mark.parametrize("username", ["clara", "mina", "dora", "lea", "amir", "elena", "ada"])
 def test_the_home_page_asks_no_more_when_more_waits(house: SimpleNamespace, sign_in: SignIn, username: str) -> None:
     client = sign_in(username)

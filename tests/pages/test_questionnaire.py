@@ -237,6 +237,7 @@ def test_a_value_comes_back_from_its_control_as_it_was(values: dict[str, Any]) -
         assert type(value_typed(asked, value_shown(asked, value))) is type(value), key
 
 
+@pytest.mark.usefixtures("worked_out_anew")
 def test_the_pages_ask_no_more_when_there_is_more(answered: SimpleNamespace, sign_in: SignIn) -> None:
     client = sign_in("dora")
 

@@ -210,6 +210,7 @@ def test_the_list_filters_and_turns_its_pages(house: SimpleNamespace, sign_in: S
     assert client.get(reverse("releases") + "?state=nonsense&page=x").status_code == 200
 
 
+@pytest.mark.usefixtures("worked_out_anew")
 @pytest.mark.parametrize("username", ["dora", "mina"])
 def test_more_releases_and_votes_ask_no_more(
     username: str, made: SyntheticRelease, house: SimpleNamespace, sign_in: SignIn

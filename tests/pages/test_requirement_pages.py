@@ -224,6 +224,7 @@ def test_the_pages_are_well_formed(ruled: SimpleNamespace, sign_in: SignIn, requ
         assert [name for name, times in found.ids.items() if times > 1] == [], url
 
 
+@pytest.mark.usefixtures("worked_out_anew")
 def test_the_pages_ask_no_more_when_there_is_more(ruled: SimpleNamespace, sign_in: SignIn) -> None:
     client = sign_in("amir")
 

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import expect
 
 from config.embedded.stack import ROOT
+from tests.pages.test_browser import check_fits
 from tests.stack.conftest import Installation
 
 pytestmark = [
@@ -319,15 +320,11 @@ def addresses(installation: Installation) -> list[str]:
     """)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1440, "light")])
-def test_no_page_scrolls_sideways_or_complains(
-    installation: Installation, sit_down: Any, width: int, scheme: str
-) -> None:
+def test_no_page_scrolls_sideways_or_complains(installation: Installation, sit_down: Any) -> None:
     """A violation of the content security policy is an error of the console, so it would be a complaint."""
-    desk = sit_down("clara", width=width, color_scheme=scheme)
+    desk = sit_down("clara", width=360)
     for path in addresses(installation):
         desk.go(path)
-        beyond = desk.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert beyond <= 0, path
+        check_fits(desk.page)
         assert desk.page.get_by_role("heading", level=1).count() == 1, path
     assert desk.complaints == []

@@ -1,0 +1,139 @@
+"""Sentences that Python makes in English: what is refused and why, what to do, what was found. Pages translate them.
+
+They are stored, told to programs and compared, so they stay English where they are made. In the catalogue a sentence
+stands with a number in braces for each value that is put into it: ``There is no system '{0}'.`` Where a part of it is
+one of several words, each stands there by itself: ``{0} report`` and ``{0} reports``. What is shown is recognised by
+these (``core.spoken``). This module finds them, for the catalogue and for its test.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice, product
+from pathlib import Path
+
+APPS = ("core", "models_registry", "evaluation", "synthetic", "governance")
+LEFT_OUT = (
+    "synthetic/simulator/", "governance/bundle/", "governance/catalogue_checks.py", "evaluation/engine/probing/",
+    "models_registry/reference/cards.py", "core/management/",
+)  # fmt: skip
+"""What these say is no page's: texts of simulated patients, a verifier that works alone, questions to models."""
+MARKED = {"_", "gettext", "gettext_lazy", "ngettext", "npgettext", "pgettext", "nouns"}
+MOST_WAYS = 12
+"""Ways in which one expression may read; where there are more, each of its parts counts as a value."""
+LEAST_LETTERS = 6
+WORDS = re.compile(r"[A-Za-z]{2,} ")
+HOLE = re.compile(r"\{\d+\}")
+SENTENCE = re.compile(r"[A-Z\"'{0-9].*[.?!]\s*", re.DOTALL)
+LIKE_LOG = re.compile(r"(log|logger|re|click)\.")
+Way = list[str | None]
+"""One way in which an expression reads: its words, and None for each value."""
+
+
+def page_sentences(root: Path) -> dict[str, set[str]]:
+    """Sentences with ``{0}``, ``{1}``, ... for values -> the files that make them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for app in APPS:
+        for path in sorted((root / app).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            if "migrations" in path.parts or name.startswith(LEFT_OUT):
+                continue
+            for sentence in _of_module(ast.parse(path.read_text(encoding="utf-8"))):
+                found[sentence].add(name)
+    return dict(found)
+
+
+def _of_module(tree: ast.Module) -> Iterator[str]:
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.JoinedStr | ast.Constant | ast.IfExp | ast.BinOp) or _is_inside(node, parents):
+            continue
+        told = _is_told(node, parents)
+        for way in _ways(node) or ():
+            sentence = _written(way)
+            words = HOLE.sub("", sentence)
+            whole = SENTENCE.fullmatch(sentence) and len(words.split()) >= 3
+            if WORDS.search(words) and (told or whole) and "\n" not in sentence.strip() and _recognisable(sentence):
+                yield sentence
+
+
+def _recognisable(sentence: str) -> bool:
+    """Whether there are enough letters around the values to know it by."""
+    return "{0}" not in sentence or sum(letter.isalpha() for letter in HOLE.sub("", sentence)) >= LEAST_LETTERS
+
+
+def _is_inside(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """A part of a larger text, a docstring, a text that is marked, or one that nobody is shown."""
+    above = list(islice(_above(node, parents), 4))
+    if isinstance(above[0], ast.Expr | ast.JoinedStr | ast.FormattedValue | ast.IfExp | ast.BinOp):
+        return True
+    calls = [ast.unparse(item.func) for item in above[:3] if isinstance(item, ast.Call)]
+    return any(isinstance(item, ast.Assert) for item in above) or any(
+        name.rpartition(".")[2] in MARKED or LIKE_LOG.match(name) for name in calls
+    )
+
+
+def _is_told(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """The message or the remedy of an error, whatever it looks like."""
+    above = list(islice(_above(node, parents), 2))
+    if isinstance(above[0], ast.keyword) and above[0].arg in {"remedy", "message"}:
+        return True
+    call = next((item for item in above if isinstance(item, ast.Call)), None)
+    return call is not None and ast.unparse(call.func).endswith("Error")
+
+
+def _above(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> Iterator[ast.AST]:
+    while node in parents:
+        node = parents[node]
+        yield node
+
+
+def _ways(node: ast.expr) -> list[Way] | None:
+    """Every way in which an expression reads; None for one that is a value."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [[text]]
+        case ast.JoinedStr():
+            return _joined(node)
+        case ast.IfExp():
+            return [way for part in (node.body, node.orelse) for way in _ways(part) or [[None]]]
+        case ast.BoolOp(op=ast.Or()):
+            return [way for part in node.values for way in _ways(part) or [[None]]]
+        case (
+            ast.BinOp(op=ast.Mult(), left=ast.Constant(value=str(text)))
+            | ast.BinOp(op=ast.Mult(), right=ast.Constant(value=str(text)))
+        ):
+            return [[], [text]]
+        case ast.BinOp(op=ast.Add()):
+            left, right = _ways(node.left), _ways(node.right)
+            if left is None and right is None:
+                return None
+            return [one + other for one in left or [[None]] for other in right or [[None]]]
+    return None
+
+
+def _joined(node: ast.JoinedStr) -> list[Way]:
+    parts: list[list[Way]] = []
+    for value in node.values:
+        if isinstance(value, ast.FormattedValue):
+            plain = value.format_spec is None and value.conversion == -1
+            parts.append((_ways(value.value) if plain else None) or [[None]])
+        else:
+            parts.append(_ways(value) or [[None]])
+    total = 1
+    for ways in parts:
+        total *= len(ways)
+    if total > MOST_WAYS:
+        parts = [ways if len(ways) == 1 else [[None]] for ways in parts]
+    return [[piece for way in chosen for piece in way] for chosen in product(*parts)]
+
+
+def _written(way: Way) -> str:
+    written, values = "", 0
+    for piece in way:
+        written += f"{{{values}}}" if piece is None else piece
+        values += piece is None
+    return written
