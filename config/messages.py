@@ -43,13 +43,14 @@ def _collect() -> None:
 
 
 def _add_page_words(texts: Any, before: dict[str, str]) -> None:
-    """Words that Python gives to pages in English, which nothing marks (``config.page_words``)."""
+    """Words and sentences that Python gives to pages in English, which nothing marks."""
     import polib
 
+    from config.page_sentences import page_sentences
     from config.page_words import page_words
 
     known = {entry.msgid for entry in texts if not entry.msgctxt}
-    for word, files in sorted(page_words(FILE.parents[3]).items()):
+    for word, files in sorted((page_sentences(FILE.parents[3]) | page_words(FILE.parents[3])).items()):
         if word not in known:
             places = [(name, "") for name in sorted(files)]
             texts.append(polib.POEntry(msgid=word, msgstr=before.get(word, ""), occurrences=places))

@@ -56,7 +56,12 @@ def _of_module(tree: ast.Module) -> Iterator[str]:
             sentence = _written(way)
             words = HOLE.sub("", sentence)
             whole = SENTENCE.fullmatch(sentence) and len(words.split()) >= 3
-            if WORDS.search(words) and (told or whole) and "\n" not in sentence.strip() and _recognisable(sentence):
+            if (
+                (WORDS.search(words) or _is_act(node, list(islice(_above(node, parents), 2))))
+                and (told or whole)
+                and "\n" not in sentence.strip()
+                and _recognisable(sentence)
+            ):
                 yield sentence
 
 
@@ -77,12 +82,21 @@ def _is_inside(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
 
 
 def _is_told(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
-    """The message or the remedy of an error, whatever it looks like."""
+    """The message or the remedy of an error, whatever it looks like, and the act that a rule is about."""
     above = list(islice(_above(node, parents), 2))
     if isinstance(above[0], ast.keyword) and above[0].arg in {"remedy", "message"}:
         return True
+    if _is_act(node, above):
+        return True
     call = next((item for item in above if isinstance(item, ast.Call)), None)
     return call is not None and ast.unparse(call.func).endswith("Error")
+
+
+def _is_act(node: ast.AST, above: list[ast.AST]) -> bool:
+    """What somebody may not do, completing "may ...": ``to="request an audit"``."""
+    if not (isinstance(above[0], ast.keyword) and above[0].arg == "to" and isinstance(above[1], ast.Call)):
+        return False
+    return ast.unparse(above[1].func).rpartition(".")[2].startswith(("check_", "_check_", "can"))
 
 
 def _above(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> Iterator[ast.AST]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from string import Formatter
 from typing import Any
 
 from django.utils.translation import get_language, gettext
@@ -22,8 +23,11 @@ BETWEEN = re.compile(r"(?<=[.!?]) +(?=[A-Z\"'(])")
 NUMBER = re.compile(r"(?<![\w.,])(?:[-−]?\.\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?!\w|[.,]\d)")
 """Numbers as this house writes them in sentences, ``.91`` and ``1,204``; what looks like a version is none."""
 SWAPPED = str.maketrans(",.", ".,")
+LISTED = re.compile(r"(, | or | and )")
 LONGEST = 4000
 DEEPEST = 3
+FEW = 12
+"""Letters: a sentence of so few of its own fits many by chance, so it takes no value that is much longer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +37,13 @@ class Pattern:
     Attributes:
         longest: Its longest run of words: what has not these is not this sentence.
         words: Letters that are its own.
+        said: The German words, each with the place of the value after them.
     """
 
     shape: re.Pattern[str]
     longest: str
     words: int
-    said: str
+    said: tuple[tuple[str, int | None], ...]
 
 
 def spoken(text: str) -> str:
@@ -67,19 +72,35 @@ def _whole(text: str, language: str, depth: int) -> str | None:
         return plain
     best: Pattern | None = None
     for pattern in _patterns(language):
-        if (best is None or pattern.words > best.words) and pattern.longest in text and pattern.shape.fullmatch(text):
+        better = (best is None or pattern.words > best.words) and pattern.longest in text
+        fits = pattern.shape.fullmatch(text) if better else None
+        if fits and (pattern.words > FEW or max(map(len, fits.groups())) <= 4 * pattern.words):
             best = pattern
     found = best and best.shape.fullmatch(text)
     if best is None or not found:
         return None
     values = [_value(value, language, depth) for value in found.groups()]
-    return HOLE.sub(lambda place: values[int(place[1])], best.said)
+    return "".join(words + ("" if place is None else values[place]) for words, place in best.said)
 
 
 def _value(value: str, language: str, depth: int) -> str:
     """What stands in a sentence may be a sentence, a word of the house, a number or a name."""
-    said = _spoken(value, language, depth - 1) if depth else value
+    said = _listed(value, language) or (_spoken(value, language, depth - 1) if depth else value)
     return NUMBER.sub(lambda number: _number(number[0]), said) if said == value else said
+
+
+def _listed(value: str, language: str) -> str | None:
+    """Words of the house, alone or several of them: ``auditor or committee chair``; None where one is no such word."""
+    parts = LISTED.split(value)
+    said = [_word(part, language) if place % 2 == 0 else gettext(part) for place, part in enumerate(parts)]
+    return "".join(part for part in said if part) if all(part is not None for part in said) else None
+
+
+def _word(text: str, language: str) -> str | None:
+    """A word as the catalogue has it, or with a capital as it begins a line there."""
+    catalogue: Any = catalogue_of(language)
+    found = (catalogue._catalog.get(known) for known in (text, text[:1].upper() + text[1:]) if known)
+    return next((said for said in found if said), None)
 
 
 def _number(text: str) -> str:
@@ -90,12 +111,37 @@ def _number(text: str) -> str:
 @cache
 def _patterns(language: str) -> tuple[Pattern, ...]:
     catalogue: Any = catalogue_of(language)
-    known = {key: said for key, said in catalogue._catalog.items() if isinstance(key, str) and "{0}" in key}
-    return tuple(_pattern(key, said) for key, said in known.items() if said and "\x04" not in key)
+    known = {key: said for key, said in catalogue._catalog.items() if isinstance(key, str) and "{" in key}
+    made = (_pattern(key, said) for key, said in known.items() if said and "\x04" not in key)
+    return tuple(pattern for pattern in made if pattern)
 
 
-def _pattern(key: str, said: str) -> Pattern:
-    pieces = HOLE.split(key)[::2]
-    shape = "(.*?)".join(re.escape(piece) for piece in pieces)
-    words = sum(letter.isalpha() for piece in pieces for letter in piece)
-    return Pattern(shape=re.compile(shape, re.DOTALL), longest=max(pieces, key=len), words=words, said=said)
+def _pattern(key: str, said: str) -> Pattern | None:
+    """The pattern of a sentence; None for one without values."""
+    english, german = pieces_of(key), pieces_of(said)
+    names = [name for _, name in english if name is not None]
+    if not names or any(name is not None and name not in names for _, name in german):
+        return None
+    words = [piece for piece, _ in english]
+    shape = "".join(re.escape(piece) + ("" if name is None else "(.*?)") for piece, name in english)
+    return Pattern(
+        shape=re.compile(shape, re.DOTALL),
+        longest=max(words, key=len),
+        words=sum(letter.isalpha() for piece in words for letter in piece),
+        said=tuple((piece, None if name is None else names.index(name)) for piece, name in german),
+    )
+
+
+def pieces_of(sentence: str) -> list[tuple[str, str | None]]:
+    """Words and the name of the value after them: ``{0}`` of an f-string, or ``{column}`` of a text to be formatted,
+    in which doubled braces are braces. Any other brace is a word like the rest."""
+    if "{0}" in sentence:
+        parts = HOLE.split(sentence)
+        return [(words, name) for words, name in zip(parts[::2], [*parts[1::2], None], strict=True)]
+    try:
+        parsed = list(Formatter().parse(sentence))
+    except ValueError:
+        return [(sentence, None)]
+    if any(name is not None and not (name.isidentifier() and not spec) for _, name, spec, _ in parsed):
+        return [(sentence, None)]
+    return [(words, name) for words, name, _, _ in parsed]

@@ -91,7 +91,7 @@ def release_of_cohort(user: User, cohort: CohortVersion) -> Panel | None:
 @panel("version", rank=10)
 def approval(user: User, version: ModelVersion) -> Panel:
     """How the approval stands, what it hangs on, and the ends of a version's life: submitted, retired."""
-    found = kept("as read", version.pk, make=lambda: approval_as_read(version))
+    found = kept("approval_as_read", version.pk, make=lambda: approval_as_read(version))
     context = {
         "version": version,
         "approval": found,

@@ -142,7 +142,7 @@ def _about(row: Deployment) -> dict[str, Any]:
         "history": selectors.history_of(row),
         "report": override_rates(row),
         "replaced_by": row.replaced_by.select_related("version__system").first(),
-        "approval": kept("if lifted", row.version_id, make=lambda: selectors.approval_if_lifted(row.version)),
+        "approval": kept("approval_if_lifted", row.version_id, make=lambda: selectors.approval_if_lifted(row.version)),
     }
 
 
@@ -227,7 +227,7 @@ def version_use(request: HouseRequest, slug: str, pk: int) -> HttpResponse:
     context = {
         "version": version,
         "rows": selectors.rows_of(selectors.list_deployments(version=version)),
-        "approval": kept("if lifted", version.pk, make=lambda: selectors.approval_if_lifted(version)),
+        "approval": kept("approval_if_lifted", version.pk, make=lambda: selectors.approval_if_lifted(version)),
         "usable": version.status in USABLE,
         "forms": forms,
         "form": sent,

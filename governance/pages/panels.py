@@ -54,7 +54,7 @@ def next_steps(user: User, run: AuditRun) -> Panel | None:
     """Reviews and reports of a finished audit, and what can be done with it now."""
     if run.status != RunStatus.DONE:
         return None
-    reviews, reports = kept("papers of run", run.pk, make=lambda: _papers_of(run))
+    reviews, reports = kept("papers_of_run", run.pk, make=lambda: _papers_of(run))
     may_open = _may_open(user, run)
     context = {
         "run": run,

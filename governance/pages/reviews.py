@@ -68,7 +68,7 @@ def review_list(request: HouseRequest) -> HttpResponse:
     """What waits for votes, whole: it is never much. What was decided, as a list."""
     unmet, user = unmet_conditions(), request.user
     context = {
-        "open_rows": kept("open reviews", user.pk, sorted(grants_of(user)), make=lambda: _open_rows(user)),
+        "open_rows": kept("open_reviews", user.pk, sorted(grants_of(user)), make=lambda: _open_rows(user)),
         "listing": read_list(request.GET, room_selectors.decided_reviews(), DECIDED),
         "n_conditions": unmet.count(),
         "next_condition": unmet.order_by("due_at").first(),
@@ -115,7 +115,7 @@ def room_page(request: HouseRequest, pk: int, **sent: HouseForm) -> HttpResponse
     """
     user = request.user
     roles = sorted(grants_of(user))
-    room = kept("review room", pk, user.pk, roles, make=lambda: room_selectors.review_room(pk, user=user))
+    room = kept("review_room", pk, user.pk, roles, make=lambda: room_selectors.review_room(pk, user=user))
     [form] = sent.values()
     context: dict[str, Any] = {
         "room": room,

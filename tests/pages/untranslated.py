@@ -20,7 +20,7 @@ CLASSES = re.compile(r"{% block (?:box|body_marks) %}.*?{% endblock %}")
 COMMENT = re.compile(r"{#.*?#}|{%\s*comment.*?endcomment\s*%}", re.S)
 TAG = re.compile(r"{%.*?%}|{{.*?}}", re.S)
 GIVEN = re.compile(
-    r"\b(?:title|text|step|label|word|heading|caption|empty|none|summary|lead|what|why|say|hint)="
+    r"\b(?:title|text|step|label|word|heading|caption|empty|none|summary|lead|what|why|says?|hint|verb|consequence|first|send_word|nothing)="
     r'"([^"]*[A-Za-z]{2}[^"]*)"'
 )
 """Words that a template gives to another; ``_("...")`` has a bracket before its quotation mark."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django.utils.translation.template import templatize
 
+from config.page_sentences import page_sentences
 from config.page_words import page_words
 
 Marked = tuple[str | None, str, str | None]
@@ -29,7 +30,7 @@ def marked_texts(root: Path) -> set[Marked]:
     for app in APPS:
         for path in sorted((root / app).rglob("*.py")):
             found.update(_in_module(path.read_text(encoding="utf-8")))
-    found.update((None, word, None) for word in page_words(root))
+    found.update((None, text, None) for text in (*page_words(root), *page_sentences(root)))
     for path in sorted([*(root / "templates").rglob("*.html"), *(root / "templates").rglob("*.txt")]):
         found.update(_in_template(path.read_text(encoding="utf-8")))
     return found
