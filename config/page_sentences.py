@@ -21,6 +21,8 @@ LEFT_OUT = (
     "models_registry/reference/cards.py", "core/management/",
 )  # fmt: skip
 """What these say is no page's: texts of simulated patients, a verifier that works alone, questions to models."""
+CLAUSES = ("evaluation/engine/suites/", "evaluation/engine/judging.py", "evaluation/engine/words.py")
+"""What these say are parts of the sentence of a verdict: each part that has two words counts."""
 MARKED = {"_", "gettext", "gettext_lazy", "ngettext", "npgettext", "pgettext", "nouns"}
 MOST_WAYS = 12
 """Ways in which one expression may read; where there are more, each of its parts counts as a value."""
@@ -41,27 +43,26 @@ def page_sentences(root: Path) -> dict[str, set[str]]:
             name = path.relative_to(root).as_posix()
             if "migrations" in path.parts or name.startswith(LEFT_OUT):
                 continue
-            for sentence in _of_module(ast.parse(path.read_text(encoding="utf-8"))):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for sentence in _of_module(tree, clauses=name.startswith(CLAUSES)):
                 found[sentence].add(name)
     return dict(found)
 
 
-def _of_module(tree: ast.Module) -> Iterator[str]:
+def _of_module(tree: ast.Module, *, clauses: bool) -> Iterator[str]:
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.JoinedStr | ast.Constant | ast.IfExp | ast.BinOp) or _is_inside(node, parents):
             continue
-        told = _is_told(node, parents)
+        act = _is_act(node, list(islice(_above(node, parents), 2)))
+        told = act or _is_told(node, parents)
         for way in _ways(node) or ():
             sentence = _written(way)
             words = HOLE.sub("", sentence)
             whole = SENTENCE.fullmatch(sentence) and len(words.split()) >= 3
-            if (
-                (WORDS.search(words) or _is_act(node, list(islice(_above(node, parents), 2))))
-                and (told or whole)
-                and "\n" not in sentence.strip()
-                and _recognisable(sentence)
-            ):
+            part = clauses and len(words.split()) >= 2 and sentence == sentence.strip() and " / " not in sentence
+            speaks = (act or WORDS.search(words)) and (told or whole or part)
+            if speaks and "\n" not in sentence.strip() and _recognisable(sentence):
                 yield sentence
 
 
@@ -82,11 +83,9 @@ def _is_inside(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
 
 
 def _is_told(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
-    """The message or the remedy of an error, whatever it looks like, and the act that a rule is about."""
+    """The message or the remedy of an error, whatever it looks like."""
     above = list(islice(_above(node, parents), 2))
     if isinstance(above[0], ast.keyword) and above[0].arg in {"remedy", "message"}:
-        return True
-    if _is_act(node, above):
         return True
     call = next((item for item in above if isinstance(item, ast.Call)), None)
     return call is not None and ast.unparse(call.func).endswith("Error")

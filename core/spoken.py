@@ -18,7 +18,7 @@ from typing import Any
 from django.utils.translation import get_language, gettext
 from django.utils.translation.trans_real import translation as catalogue_of
 
-HOLE = re.compile(r"\{(\d+)\}")
+HOLE = re.compile(r"\{(\d+|[a-z_]+)\}")
 BETWEEN = re.compile(r"(?<=[.!?]) +(?=[A-Z\"'(])")
 NUMBER = re.compile(r"(?<![\w.,])(?:[-−]?\.\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?!\w|[.,]\d)")
 """Numbers as this house writes them in sentences, ``.91`` and ``1,204``; what looks like a version is none."""
@@ -26,6 +26,17 @@ SWAPPED = str.maketrans(",.", ".,")
 LISTED = re.compile(r"(, | or | and )")
 LONGEST = 4000
 DEEPEST = 3
+BREAKS = (": ", "; ", " (", "), ", ", ", ")")
+FIGURES = re.compile(r"([^:;,(]*?(?: \([^)]*\))?)( is)?((?:^| )[-−]?[.\d]+%?(?: vs [-−]?[.\d]+)?)")
+SUBJECT = re.compile(
+    r"the (?P<title>[^:;,(]+?)(?: of (?P<of>[^:;,(]+?))?(?: across (?P<across>[^:;,(]+?))?(?: in (?P<within>[^:;(]+))?"
+)
+GRAMMAR = re.compile(
+    r"\b(?:the|an?|is|are|was|were|has|have|of|in|than|more|less|fewer|most|between|and|or|with|without|from|to|not|no|by|"
+    r"on|at|it|its|that|this)\b"
+)
+"""Words that a sentence has and a name has not."""
+TYPED = ("Use ", "Choose one of:", "Choose among:", "Name some of", "Ask for one of")
 FEW = 12
 """Letters: a sentence of so few of its own fits many by chance, so it takes no value that is much longer."""
 
@@ -38,12 +49,14 @@ class Pattern:
         longest: Its longest run of words: what has not these is not this sentence.
         words: Letters that are its own.
         said: The German words, each with the place of the value after them.
+        typed: Its values are to be typed as they stand: ``Use one of: pass, fail.``
     """
 
     shape: re.Pattern[str]
     longest: str
     words: int
     said: tuple[tuple[str, int | None], ...]
+    typed: bool
 
 
 def spoken(text: str) -> str:
@@ -61,9 +74,58 @@ def _spoken(text: str, language: str, depth: int) -> str:
         return whole
     parts = BETWEEN.split(text)
     if len(parts) == 1:
-        return text
-    said = [_whole(part, language, depth) for part in parts]
+        return _clauses(text, language, depth) or (SUBJECT.fullmatch(text) and _subject(text, language)) or text
+    said = [_whole(part, language, depth) or _clauses(part, language, depth) for part in parts]
     return " ".join(new if new is not None else old for new, old in zip(said, parts, strict=True))
+
+
+def _clauses(text: str, language: str, depth: int) -> str | None:
+    """A verdict, clause by clause: ``Fails: ...: sensitivity .44 vs .60, difference -.16 (95% interval ...).``
+
+    None unless each clause is known, or holds no word of a sentence: half a translation says less than none.
+    """
+    if depth == 0 or not any(mark in text for mark in BREAKS):
+        return None
+    end = "." if text.endswith(".") else ""
+    said = _from_clause(text.removesuffix("."), language, depth)
+    return None if said is None else said + end
+
+
+def _from_clause(text: str, language: str, depth: int) -> str | None:
+    """The clause before a mark and those after it, or else the whole as one."""
+    for mark in BREAKS:
+        before, found, after = text.partition(mark)
+        if found and (first := _clause(before, language, depth)) is not None:
+            rest = _from_clause(after, language, depth)
+            if rest is not None:
+                return first + mark + rest
+    return _clause(text, language, depth)
+
+
+def _clause(text: str, language: str, depth: int) -> str | None:
+    if figures := FIGURES.fullmatch(text):
+        title = _subject(figures[1], language) if figures[1] else ""
+        rest = (gettext(" is") if figures[2] else "") + figures[3].replace(" vs ", gettext(" vs "))
+        return None if title is None else title + NUMBER.sub(lambda number: _number(number[0]), rest)
+    said = _subject(text, language) or _whole(text, language, depth - 1)
+    if said is None and not GRAMMAR.search(text) and not any(mark in text for mark in BREAKS):
+        return NUMBER.sub(lambda number: _number(number[0]), text)
+    return said
+
+
+def _subject(text: str, language: str) -> str | None:
+    """A word of the house, or ``the sensitivity of effusion across sex``: a metric, with what it is of."""
+    if title := _word(text.removeprefix("the "), language):
+        return title
+    parts = SUBJECT.fullmatch(text)
+    if not parts or not (title := _word(parts["title"], language)):
+        return None
+    told = {"of": gettext(" of "), "across": gettext(" across "), "within": gettext(" in ")}
+    for name, word in told.items():
+        if end := parts[name]:
+            said = _listed(end, language) or (None if GRAMMAR.search(end) else end)
+            title = title and said and title + word + said
+    return title
 
 
 def _whole(text: str, language: str, depth: int) -> str | None:
@@ -79,12 +141,18 @@ def _whole(text: str, language: str, depth: int) -> str | None:
     found = best and best.shape.fullmatch(text)
     if best is None or not found:
         return None
-    values = [_value(value, language, depth) for value in found.groups()]
+    values = [value if best.typed else _value(value, language, depth) for value in found.groups()]
+    if best.words <= FEW and any(
+        new == old and GRAMMAR.search(old) for new, old in zip(values, found.groups(), strict=True)
+    ):
+        return None  # by chance: what stands in it is the rest of another sentence
     return "".join(words + ("" if place is None else values[place]) for words, place in best.said)
 
 
 def _value(value: str, language: str, depth: int) -> str:
     """What stands in a sentence may be a sentence, a word of the house, a number or a name."""
+    if FIGURES.fullmatch(value) and (figures := _clause(value, language, depth)):
+        return figures
     said = _listed(value, language) or (_spoken(value, language, depth - 1) if depth else value)
     return NUMBER.sub(lambda number: _number(number[0]), said) if said == value else said
 
@@ -129,6 +197,7 @@ def _pattern(key: str, said: str) -> Pattern | None:
         longest=max(words, key=len),
         words=sum(letter.isalpha() for piece in words for letter in piece),
         said=tuple((piece, None if name is None else names.index(name)) for piece, name in german),
+        typed=key.startswith(TYPED),
     )
 
 

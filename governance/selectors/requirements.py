@@ -8,6 +8,8 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
+from django.utils.translation import get_language
+
 from core.errors import NotFoundError
 from core.models import Role, User
 from governance.dossier import dossier_for_page
@@ -113,11 +115,16 @@ def judge_version(slug: str, pk: int) -> Judged:
     """
     version = get_version(slug, pk)
     dossier = dossier_for_page(version)
-    statuses = judge(dossier)
+    statuses = judge(dossier, language=language_of_requirements())
     names = {item.owner for item in statuses.items} - set(Role.values)
     names |= {answer["author"] for answer in dossier["answers"].values()}
     people = {user.username: str(user) for user in User.objects.filter(username__in=names)}
     return Judged(version=version, dossier=dossier, statuses=statuses, people=people)
+
+
+def language_of_requirements() -> str:
+    """The language of the page, where the catalogue of requirements has it."""
+    return "de" if (get_language() or "").startswith("de") else "en"
 
 
 def find_item(judged: Judged, requirement: str) -> Judgement:

@@ -103,3 +103,39 @@ def test_what_is_long_or_odd_takes_no_time_and_raises_nothing() -> None:
 )
 def test_lists_of_words_and_what_fits_by_chance(english: str, german: str | None) -> None:
     assert spoken(english) == (german or english)
+
+
+VERDICTS = [
+    (
+        "Fails: effusion is missed more often in female patients, age band ≥60 than in male patients: sensitivity .44 "
+        "vs .60, difference -.16 (95% interval -.22 to -.06), 238 studies with the finding of 170 patients, "
+        "margin .10.",
+        "Besteht nicht: effusion wird öfter übersehen bei Patientinnen, age band ≥60 als bei Patienten: "
+        "Sensitivität 0,44 gegen 0,60, Differenz −0,16 (95%-Intervall −0,22 bis −0,06), 238 Untersuchungen mit dem "
+        "Befund von 170 Patienten, Grenze 0,10.",
+    ),
+    (
+        "Fails: the false positive rate of x is .30: 95% interval .27 to .33, 1,204 studies without the finding of 900 "
+        "patients, margin .10.",
+        "Besteht nicht: Falsch-positiv-Rate von x ist 0,30: 95%-Intervall 0,27 bis 0,33, 1.204 Untersuchungen ohne den "
+        "Befund von 900 Patienten, Grenze 0,10.",
+    ),
+    (
+        "Insufficient evidence: the sensitivity of consolidation across sex and age cannot be judged in every group: "
+        "group M & ≥80 has 22 studies with the finding, 30 are needed.",
+        "Unzureichende Nachweise: Sensitivität von consolidation über Geschlecht und Alter kann nicht in jeder Gruppe "
+        "beurteilt werden: die Gruppe M & ≥80 hat 22 Untersuchungen mit dem Befund, nötig sind 30.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("english", "german"), VERDICTS)
+def test_verdicts_are_said_clause_by_clause(english: str, german: str) -> None:
+    """As the engine writes them (``tests/engine/test_verdicts.py``)."""
+    assert spoken(english) == german
+
+
+@pytest.mark.parametrize("english", [english for english, _ in VERDICTS[:2]])
+def test_a_clause_that_is_not_known_leaves_all_of_it_in_english(english: str) -> None:
+    unknown = english.replace("studies", "gizmos that nobody knows of")
+    assert spoken(unknown) == unknown
