@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from itertools import islice, product
 from pathlib import Path
 
+import yaml
+
+QUESTIONNAIRE = "governance/questionnaire.yaml"
 APPS = ("core", "models_registry", "evaluation", "synthetic", "governance")
 LEFT_OUT = (
     "synthetic/simulator/", "governance/bundle/", "governance/catalogue_checks.py", "evaluation/engine/probing/",
@@ -46,7 +49,19 @@ def page_sentences(root: Path) -> dict[str, set[str]]:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for sentence in _of_module(tree, clauses=name.startswith(CLAUSES)):
                 found[sentence].add(name)
+    for text in _of_questionnaire(root / QUESTIONNAIRE):
+        found[text].add(QUESTIONNAIRE)
     return dict(found)
+
+
+def _of_questionnaire(path: Path) -> Iterator[str]:
+    """Titles of chapters, and of questions what is asked, explained and offered."""
+    body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    yield from (chapter["title"] for chapter in body["chapters"])
+    for question in body["questions"]:
+        yield from filter(None, (question["label"], question["text"], question.get("help")))
+        options = question.get("options")
+        yield from map(str, options.values() if isinstance(options, dict) else options or ())
 
 
 def _of_module(tree: ast.Module, *, clauses: bool) -> Iterator[str]:
