@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -30,6 +31,14 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     with closing(sqlite3.connect(connection.creation._get_test_db_name(), uri=True)) as kept:
         fill(kept)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_language_left() -> Iterator[None]:
+    """A page that was asked for in German leaves its thread in German."""
+    yield
+    if "django.utils.translation" in sys.modules:
+        sys.modules["django.utils.translation"].deactivate()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.errors import AuscultError, NotFoundError
+from core.kept import kept
 from core.pages.forms import HouseForm, attempt
 from core.pages.readers import HouseRequest, reads
 from evaluation.models import AuditRun
@@ -142,7 +143,8 @@ def report_preview(request: HouseRequest, slug: str, pk: int, kind: str) -> Http
     wanted = request.GET.get("run", "")
     run = next((one for one in documents.runs_to_report(version) if str(one.pk) == wanted), None)
     try:
-        html = preview_report(kind=kind, version=version, run=run, language=language, by=request.user)
+        asked = partial(preview_report, kind=kind, version=version, run=run, language=language, by=request.user)
+        html = kept("preview", kind, version.pk, run and run.pk, language, request.user.pk, make=asked)
         response = HttpResponse(html)
     except AuscultError as error:
         response = render(request, "governance/preview_refused.html", {"error": error}, status=409)
