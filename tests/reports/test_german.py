@@ -261,6 +261,17 @@ def test_every_message_has_a_german_text() -> None:
     assert not [english for english, german in messages() if english[-1:] == "." and german[-1:] != "."]
 
 
+def test_pages_ask_the_questions_as_reports_do() -> None:
+    """Pages take the questionnaire's German from the messages, reports from the catalogue of requirements."""
+    known = dict(messages())
+    asked = {row["key"]: row for row in QUESTIONS["questions"]}
+    for key, told in GERMAN["questions"].items():
+        for name in ("label", "text", "help") if key in asked else ():
+            assert known.get(asked[key].get(name)) == told.get(name), (key, name)
+    titles = {row["key"]: known[row["title"]] for row in QUESTIONS["chapters"]}
+    assert titles == GERMAN["questions"]["chapters"]
+
+
 def test_placeholders_are_the_same() -> None:
     wrong = [
         english
