@@ -17,7 +17,7 @@ from uuid import uuid4
 from config.embedded import redis
 from config.embedded.stack import ROOT
 
-WORKERS, THREADS = 2, 4
+WORKERS, THREADS = 4, 2
 """What docs/operations.md gives for two cores."""
 SECONDS = 60
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.utils import translation
+from django.utils.html import escape
 
+from core.kept import kept
 from core.models import User
 from core.reach import limited
 from evaluation.models import AuditRun
@@ -14,6 +17,8 @@ from governance.dossier import dossier_for_page
 from governance.reports.base import REPORTS, ReportContext
 from models_registry.models import ModelVersion
 from models_registry.services.versions import model_store
+
+READER = "reader-of-this-preview"
 
 
 @limited
@@ -25,6 +30,12 @@ def preview_report(*, kind: str, version: ModelVersion, run: AuditRun | None, la
         NotFoundError, DigestMismatchError: the evidence is gone from the store or was changed there.
     """
     report = REPORTS.get(kind)
+    make = partial(_drawn, report, version, run, language)
+    return kept("preview", kind, version.pk, run and run.pk, language, make=make).replace(READER, escape(by.username))
+
+
+def _drawn(report: Any, version: ModelVersion, run: AuditRun | None, language: str) -> str:
+    """For whoever reads it: their name is put in its place afterwards."""
     store, dossier = model_store(), dossier_for_page(version, run=run)
     own = run.evidence_digest if run else ""
     others = {audit["evidence_digest"] for audit in (*dossier["audits"], *dossier["earlier_audits"])} - {own, ""}
@@ -32,7 +43,7 @@ def preview_report(*, kind: str, version: ModelVersion, run: AuditRun | None, la
         unsigned = translation.gettext("This is a preview: it is neither issued nor signed.")
     context = ReportContext(
         as_of=datetime.fromisoformat(dossier["as_of"]),
-        issued_by=by.username,
+        issued_by=READER,
         dossier=dossier,
         language=language,
         certificate=unsigned,

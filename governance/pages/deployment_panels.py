@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from core.access import can
+from core.kept import kept
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from governance.access_deployments import check_may_decide, check_may_deploy, check_may_suspend
@@ -40,7 +41,8 @@ def version_deployments(user: User, version: ModelVersion) -> Panel | None:
 
 @panel("system", rank=20)
 def system_deployments(user: User, system: AISystem) -> Panel | None:
-    rows = selectors.rows_of(selectors.list_deployments(system=system).filter(status__in=selectors.HELD)[:20])
+    held = selectors.list_deployments(system=system).filter(status__in=selectors.HELD)[:20]
+    rows = kept("held", system.pk, make=lambda: selectors.rows_of(held))
     links = (("system-deployments", "Where it runs"),)
     return Panel(template="governance/_system_deployments.html", context={"rows": rows, "system": system}, links=links)
 

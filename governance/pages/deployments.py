@@ -133,14 +133,14 @@ def _about(row: Deployment) -> dict[str, Any]:
     return {
         "deployment": row,
         "version": row.version,
-        "line": selectors.rows_of([row])[0],
+        "line": kept("deployment_line", row.pk, make=lambda: selectors.rows_of([row])[0]),
         "site_unknown": bool(known) and row.site.casefold() not in {name.casefold() for name in known},
         "reason": reason_of(row),
         "notice": notice_of(row),
         "mail": selectors.mail_of(row),
         "gate": _gate_at_start(row),
         "history": selectors.history_of(row),
-        "report": override_rates(row),
+        "report": kept("override_rates", row.pk, make=lambda: override_rates(row)),
         "replaced_by": row.replaced_by.select_related("version__system").first(),
         "approval": kept("approval_if_lifted", row.version_id, make=lambda: selectors.approval_if_lifted(row.version)),
     }

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.errors import AuscultError, NotFoundError
-from core.kept import kept
 from core.pages.forms import HouseForm, attempt
 from core.pages.readers import HouseRequest, reads
 from evaluation.models import AuditRun
@@ -143,8 +142,7 @@ def report_preview(request: HouseRequest, slug: str, pk: int, kind: str) -> Http
     wanted = request.GET.get("run", "")
     run = next((one for one in documents.runs_to_report(version) if str(one.pk) == wanted), None)
     try:
-        asked = partial(preview_report, kind=kind, version=version, run=run, language=language, by=request.user)
-        html = kept("preview", kind, version.pk, run and run.pk, language, request.user.pk, make=asked)
+        html = preview_report(kind=kind, version=version, run=run, language=language, by=request.user)
         response = HttpResponse(html)
     except AuscultError as error:
         response = render(request, "governance/preview_refused.html", {"error": error}, status=409)

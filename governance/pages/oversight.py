@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can, holders_of
+from core.kept import kept
 from core.models import User
 from core.pages.forms import HouseForm, attempt, bind
 from core.pages.lists import Choice, Column, ListPlan, read_list
@@ -34,7 +35,7 @@ from governance.selectors import deployments, oversight
 from governance.services import oversight as services
 from governance.services.overrides import OverrideItem, Recorded, record_overrides, stopped_at
 from governance.standing.coarse import SEXES
-from models_registry.models import Deployment
+from models_registry.models import AISystem, Deployment
 from models_registry.selectors import get_system
 
 PAGE_SIZE = 50
@@ -136,6 +137,11 @@ def oversight_list(request: HouseRequest) -> HttpResponse:
     return render(request, "governance/oversight.html", {"rows": oversight.systems_overseen()})
 
 
+def _measures(system: AISystem) -> tuple[list[OversightMeasure], list[OversightMeasure]]:
+    """Those that hold, and those that ended."""
+    return list(oversight.measures_of(system)), list(oversight.ended_measures(system))
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @reads
 def oversight_system(request: HouseRequest, slug: str) -> HttpResponse:
@@ -144,13 +150,13 @@ def oversight_system(request: HouseRequest, slug: str) -> HttpResponse:
     if attempt(form, partial(services.record_measure, system=system, by=request.user)):
         messages.success(request, "The measure is recorded. It counts once somebody else has verified it.")
         return redirect("oversight-system", slug=slug)
-    measures = oversight.measures_of(system)
+    measures, ended = kept("measures", system.pk, make=partial(_measures, system))
     context = {
         "system": system,
         "limbs": oversight.limbs_of(measures),
         "missing": [row for row in oversight.limbs_of(measures) if row.missing],
-        "ended": oversight.ended_measures(system),
-        "sites": oversight.rates_by_site(system),
+        "ended": ended,
+        "sites": kept("rates_by_site", system.pk, make=lambda: oversight.rates_by_site(system)),
         "deployments": deployments.list_deployments(system=system),
         "may_record": can(check_may_record_measure, request.user),
         "form": form,
@@ -190,7 +196,7 @@ def override_register(request: HouseRequest, pk: int) -> HttpResponse:
     listed = deployment.overrides.only("happened_at", "action", "reason", "label", "role", "deployment")
     context = {
         "deployment": deployment,
-        "report": oversight.override_rates(deployment),
+        "report": kept("override_rates", pk, make=lambda: oversight.override_rates(deployment)),
         "listing": read_list(request.GET, listed, OVERRIDES),
         "may_report": can(check_may_report_overrides, request.user),
     }

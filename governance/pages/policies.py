@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.errors import NotFoundError
+from core.kept import kept
 from core.models import User
 from core.pages.forms import HouseForm, SummaryLine, attempt, bind
 from core.pages.readers import HouseRequest, reads
@@ -215,12 +216,13 @@ def _policy_page(
     policy = selectors.policy_by_id(pk)
     rules, earlier = selectors.rules_of(policy), selectors.before(policy)
     page = Paginator(selectors.versions_under(policy), PAGE_SIZE).get_page(request.GET.get("page"))
-    found = selectors.gates(list(page), [policy])
+    asked = [version.pk for version in page]
+    found = kept("policy_gates", policy.pk, asked, make=lambda: selectors.gates(list(page), [policy]))
     context = {
         "policy": policy,
         "rules": rules,
         "described": describe(rules, {key: str(kind.title) for key, kind in REPORTS}),
-        "warnings": selectors.warnings_of(rules),
+        "warnings": kept("policy_warnings", policy.pk, make=lambda: selectors.warnings_of(rules)),
         "earlier": earlier,
         "changes": difference(selectors.rules_of(earlier) if earlier else None, rules),
         "page": page,
@@ -240,7 +242,7 @@ def _policy_page(
 def version_policy(request: HouseRequest, slug: str, pk: int, name: str) -> HttpResponse:
     """How one version stands against one policy: what is met, what is not, and who can mend it."""
     version, policy = get_version(slug, pk), _policy_for(name, slug)
-    found = selectors.gate(version, policy)
+    found = kept("gate", version.pk, policy.pk, make=lambda: selectors.gate(version, policy))
     context = {
         "version": version,
         "policy": policy,

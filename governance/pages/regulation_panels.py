@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
 from core.access import can
+from core.kept import kept
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from governance.access import check_may_answer
@@ -26,7 +27,7 @@ def requirements(user: User, version: ModelVersion) -> Panel:
 @panel("system", rank=50)
 def questions(user: User, system: AISystem) -> Panel:
     """How far the questions about a system are answered."""
-    context = {"sheet": read_sheet(system), "system": system}
+    context = {"sheet": kept("sheet", system.pk, make=lambda: read_sheet(system)), "system": system}
     links = (("system-questions", "What applies to it"),)
     return Panel(template="governance/_system_questions.html", context=context, links=links)
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from core.access import can
+from core.kept import kept
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from governance.access_risks import check_may_assign_risk, check_may_end_acceptance, check_may_record_risk
@@ -24,7 +25,8 @@ SOON = timedelta(days=14)
 @panel("system", rank=40)
 def register_in_short(user: User, system: AISystem) -> Panel:
     """The gravest risks of a system, and how many there are."""
-    lines = selectors.lines_of(Risk.objects.filter(system=system, status__in=selectors.OPEN))
+    rows = Risk.objects.filter(system=system, status__in=selectors.OPEN)
+    lines = kept("open_risks", system.pk, make=lambda: selectors.lines_of(rows))
     stopping = sum(line.unacceptable for line in lines)
     context = {
         "system": system,

@@ -11,6 +11,7 @@ from django.core.paginator import Paginator
 
 from core.access import Permission, can
 from core.errors import ConflictError, NotFoundError
+from core.kept import kept
 from core.models import User
 from core.pages.forms import HouseForm, attempt
 from core.pages.readers import HouseRequest
@@ -198,13 +199,10 @@ class Room:
             "line": line,
             "risk": line.risk,
             "about": risk_title(line.risk.kind),
-            "incident": selectors.incident_of(line.risk),
             "scales": {"severity": matrix.severity, "likelihood": matrix.likelihood},
             "controls": [self._row(control, line, failed) for control in line.controls],
             "offers": {name: self._offer(name, act, line, failed) for name, act in RISK_ACTS.items()},
-            "ratings": selectors.ratings_of(line.risk),
-            "acceptances": selectors.acceptances_of(line.risk),
-            "later": selectors.later_verdicts(line.risk, line.findings),
+            **kept("risk", line.risk.pk, make=partial(_told_of, line)),
             "history": Paginator(selectors.history_of(line.risk), PAGE_SIZE).get_page(self.request.GET.get("page")),
         }
 
@@ -243,3 +241,13 @@ def _in_time(name: str, line: selectors.RiskLine) -> Permission:
     except ConflictError as refusal:
         return Permission(allowed=False, reason=f"{refusal.message} {refusal.remedy}")
     return Permission(allowed=True)
+
+
+def _told_of(line: selectors.RiskLine) -> dict[str, Any]:
+    """What was said of a risk before: it changes with an act alone."""
+    return {
+        "ratings": selectors.ratings_of(line.risk),
+        "acceptances": selectors.acceptances_of(line.risk),
+        "later": selectors.later_verdicts(line.risk, line.findings),
+        "incident": selectors.incident_of(line.risk),
+    }

@@ -20,7 +20,7 @@ WRITING = {"report-download": 13, "bundle-download": 13}
 many nodes of the ledger's tree that touches depends on the number of entries."""
 WORKED_OUT = {"home": 33, "review": 20, "audit": 16, "reviews": 15, "version-use": 14, "version": 13} | dict.fromkeys(
     ("requirements", "requirement", "statement-write", "report-new", "requirement-counts", "report-preview"), 31
-) | {"deployment-new": 19}  # fmt: skip
+) | {"deployment-new": 19, "system": 13, "oversight-system": 13}  # fmt: skip
 """Pages that show what was worked out since the last act (``core.kept``): what they ask the first time. A number may
 fall; none may rise."""
 
