@@ -117,7 +117,8 @@ def _row(item: Any) -> dict[str, Any]:
     middle = sorted(item.db_ms)[len(item.db_ms) // 2] if item.db_ms else None
     return {
         "title": item.asked.title, "kind": item.asked.kind, "address": item.asked.address, "n": len(item.ms), **told,
-        "db_p50": middle, "queries": max(item.queries, default=0), "queries_again": min(item.queries, default=0), "bytes": item.size, "wrong": item.wrong[:1],
+        "db_p50": middle, "queries": max(item.queries, default=0), "queries_again": min(item.queries, default=0),
+        "bytes": item.size, "wrong": item.wrong[:1],
         "waited_p95": round(sorted(item.waited_ms)[int(0.95 * len(item.waited_ms))], 1) if item.waited_ms else None,
     }  # fmt: skip
 
@@ -145,7 +146,8 @@ def _targets(found: Sequence[Any], shown: dict[str, Any]) -> list[Target]:
                op="<=", goal=MOST_QUERIES, peer="none"),
         Target(name="pages that ask more when nothing of them is kept", unit="", op="<=", goal=0, peer="none",
                value=sum(max(item.queries, default=0) > MOST_QUERIES for item in pages)),
-        Target(name="pages that ask more when somebody looked since the last act", unit="", op="<=", goal=0, peer="none",
+        Target(name="pages that ask more, though somebody looked since the last act", unit="", op="<=", goal=0,
+               peer="none",
                value=sum(min(item.queries, default=0) > MOST_QUERIES for item in pages)),
         Target(name=f"addresses that did not answer with 200: {', '.join(wrong) or 'none'}", value=len(wrong), unit="",
                op="<=", goal=0, peer="none"),
