@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from core.pages.law import law_of
 from core.pages.sizes import known_size
+from core.prose import to_html
 from core.spoken import spoken
 from core.tones import TONES
 
@@ -157,6 +158,12 @@ def said(words: Any) -> str:
     """
     text = "" if words is None else str(words)
     return text if isinstance(text, SafeString) else spoken(text)
+
+
+@register.filter
+def prose(text: str | None) -> SafeString:
+    """Markdown that people wrote, as HTML that can do nothing (``core.prose``)."""
+    return to_html(text or "")
 
 
 @register.filter
