@@ -26,6 +26,8 @@ LEFT_OUT = (
 """What these say is no page's: texts of simulated patients, a verifier that works alone, questions to models."""
 CLAUSES = ("evaluation/engine/suites/", "evaluation/engine/judging.py", "evaluation/engine/words.py")
 """What these say are parts of the sentence of a verdict: each part that has two words counts."""
+CUT = ("the {0} of {1} differs most between {2} and {3}", "the {0} differs most {1}", "within {0}")
+"""What pages show of a sentence by itself."""
 MARKED = {"_", "gettext", "gettext_lazy", "ngettext", "npgettext", "pgettext", "nouns"}
 MOST_WAYS = 12
 """Ways in which one expression may read; where there are more, each of its parts counts as a value."""
@@ -49,6 +51,8 @@ def page_sentences(root: Path) -> dict[str, set[str]]:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for sentence in _of_module(tree, clauses=name.startswith(CLAUSES)):
                 found[sentence].add(name)
+    for text in CUT:
+        found[text].add("core/templatetags/figures.py")
     for text in _of_questionnaire(root / QUESTIONNAIRE):
         found[text].add(QUESTIONNAIRE)
     return dict(found)

@@ -38,7 +38,7 @@ GRAMMAR = re.compile(
 """Words that a sentence has and a name has not."""
 TYPED = ("Use ", "Choose one of:", "Choose among:", "Name some of", "Ask for one of")
 FEW = 12
-"""Letters: a sentence of so few of its own fits many by chance, so it takes no value that is much longer."""
+"""Letters: a sentence of so few of its own fits many by chance: its values are not much longer, and known or names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,10 +73,20 @@ def _spoken(text: str, language: str, depth: int) -> str:
     if whole is not None:
         return whole
     parts = BETWEEN.split(text)
+    if len(parts) == 1 and (within := _headline(text, language, depth)) is not None:
+        return within
     if len(parts) == 1:
         return _clauses(text, language, depth) or (SUBJECT.fullmatch(text) and _subject(text, language)) or text
     said = [_whole(part, language, depth) or _clauses(part, language, depth) for part in parts]
     return " ".join(new if new is not None else old for new, old in zip(said, parts, strict=True))
+
+
+def _headline(text: str, language: str, depth: int) -> str | None:
+    """What begins with a capital because it stands alone: ``The sensitivity of x differs most between ...``."""
+    lower = text[:1].lower() + text[1:]
+    said = _whole(lower, language, depth) if lower != text else None
+    said = said or (_clauses(lower, language, depth) if lower != text else None)
+    return said and said[:1].upper() + said[1:]
 
 
 def _clauses(text: str, language: str, depth: int) -> str | None:
@@ -84,7 +94,7 @@ def _clauses(text: str, language: str, depth: int) -> str | None:
 
     None unless each clause is known, or holds no word of a sentence: half a translation says less than none.
     """
-    if depth == 0 or not any(mark in text for mark in BREAKS):
+    if depth == 0 or not (text.endswith(".") or any(mark in text for mark in BREAKS)):
         return None
     end = "." if text.endswith(".") else ""
     said = _from_clause(text.removesuffix("."), language, depth)
@@ -136,7 +146,7 @@ def _whole(text: str, language: str, depth: int) -> str | None:
     for pattern in _patterns(language):
         better = (best is None or pattern.words > best.words) and pattern.longest in text
         fits = pattern.shape.fullmatch(text) if better else None
-        if fits and (pattern.words > FEW or max(map(len, fits.groups())) <= 4 * pattern.words):
+        if fits and (pattern.words > FEW or max(map(len, fits.groups())) <= 5 * pattern.words):
             best = pattern
     found = best and best.shape.fullmatch(text)
     if best is None or not found:
