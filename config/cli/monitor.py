@@ -12,6 +12,8 @@ from config.cli.files import BadInputCommand, BadInputGroup
 from config.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from evaluation.models import Monitor, MonitorWindow
 
 MOST_BYTES = 200_000
@@ -34,7 +36,7 @@ def list_command(everything: bool, as_json: bool) -> None:
     open_installation()
     from evaluation.models import Monitor
 
-    rows = Monitor.objects.select_related("deployment__version__system", "owner", "protocol").order_by("pk")
+    rows = _monitors().order_by("pk")
     found = [_facts(row) for row in (rows if everything else rows.exclude(status=Monitor.Status.ENDED))]
     if as_json:
         click.echo(json.dumps(found))
@@ -146,7 +148,7 @@ def create(path: Path, username: str, as_json: bool) -> None:
 
     made = create_monitor(**monitor_facts(_yaml(path), file=path.name), by=acting_user(username))
     line = f"Monitor {made.pk} of {made.deployment}: {made.get_status_display().lower()}."
-    tell(_facts(made), line, as_json=as_json)
+    tell(_facts(_opened(made.pk)), line, as_json=as_json)
 
 
 @monitor.command(cls=BadInputCommand)
@@ -240,7 +242,7 @@ def hand_over(
     made = hand_over_monitor(monitor=row, by=acting_user(username), reason=reason, **people)
     above = made.escalate_to.username if made.escalate_to else None
     tell(
-        _facts(made) | {"owner": made.owner.username, "escalate_to": above},
+        _facts(_opened(made.pk)) | {"owner": made.owner.username, "escalate_to": above},
         f"Monitor {made.pk} is owned by {made.owner.username}; "
         f"its alerts escalate to {above or 'the committee chairs alone'}.",
         as_json=as_json,
@@ -255,8 +257,7 @@ def _steered(number: int, username: str, act: str, told: str, *, as_json: bool) 
     from evaluation.services import monitors
 
     getattr(monitors, act)(monitor=row, by=acting_user(username))
-    row.refresh_from_db()
-    tell(_facts(row), f"Monitor {row.pk} {told}.", as_json=as_json)
+    tell(_facts(_opened(row.pk)), f"Monitor {row.pk} {told}.", as_json=as_json)
 
 
 def _opened(number: int) -> Monitor:
@@ -264,19 +265,32 @@ def _opened(number: int) -> Monitor:
 
     open_installation()
     from core.errors import NotFoundError
-    from evaluation.models import Monitor
 
-    rows = Monitor.objects.select_related(
-        "deployment__version__system", "protocol", "owner", "escalate_to", "reference_cohort__cohort"
-    )
-    row = rows.filter(pk=number).first()
+    row = _monitors().filter(pk=number).first()
     if row is None:
         raise NotFoundError(f"There is no monitor {number}.", remedy="List them with: auscult monitor list.")
     return row
 
 
-def _facts(row: Monitor) -> dict[str, Any]:
-    last = row.windows.order_by("-index").first()
+def _monitors() -> QuerySet[Monitor]:
+    """Monitors with their last window and open alerts: as many queries for many as for one."""
+    from django.db.models import OuterRef, Prefetch, Subquery
+
+    from evaluation.models import Alert, Monitor, MonitorWindow
+
+    newest = MonitorWindow.objects.filter(monitor=OuterRef("monitor")).order_by("-index").values("pk")[:1]
+    windows = MonitorWindow.objects.filter(pk=Subquery(newest)).select_related("monitor__protocol")
+    alerts = Alert.objects.exclude(status="closed").only("pk", "monitor")
+    return Monitor.objects.select_related(
+        "deployment__version__system", "protocol", "owner", "escalate_to", "reference_cohort__cohort"
+    ).prefetch_related(
+        Prefetch("windows", windows, to_attr="newest_window"), Prefetch("alerts", alerts, to_attr="open_alerts")
+    )
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    """A monitor of :func:`_monitors`."""
+    last = next(iter(row.newest_window), None)
     return {
         "id": row.pk,
         "name": row.name,
@@ -285,7 +299,7 @@ def _facts(row: Monitor) -> dict[str, Any]:
         "site": row.deployment.site,
         "cycle": row.cycle,
         "window": _window(last) if last else None,
-        "open_alerts": row.alerts.exclude(status="closed").count(),
+        "open_alerts": len(row.open_alerts),
     }
 
 
