@@ -259,6 +259,7 @@ def _regulation() -> Iterator[Asked]:
     yield from _of("grant", ("", [grant.pk]), who=("dora",))
     yield from _of("portal", ("", []), who=rita)
     yield from _of("portal-standing", ("", []), who=rita)
+    yield from _of("portal-system", ("", [grant.pk, version.system.slug]), who=rita)
     yield from _of("portal-version", ("", [grant.pk, version.pk]), who=rita)
     yield from _of("portal-bundle", ("", [grant.pk, bundle.pk]), who=rita)
     yield from _of("portal-verifier", ("", [grant.pk]), who=rita)

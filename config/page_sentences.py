@@ -24,9 +24,25 @@ LEFT_OUT = (
     "models_registry/reference/cards.py", "core/management/",
 )  # fmt: skip
 """What these say is no page's: texts of simulated patients, a verifier that works alone, questions to models."""
-CLAUSES = ("evaluation/engine/suites/", "evaluation/engine/judging.py", "evaluation/engine/words.py")
+CLAUSES = (
+    "evaluation/charts/", "evaluation/engine/drift/shifts.py", "evaluation/engine/drift/lifetime.py",
+    "governance/execution_findings.py", "evaluation/engine/drift/words.py", "evaluation/engine/suites/",
+    "evaluation/engine/judging.py", "evaluation/engine/words.py", "evaluation/monitoring/telling.py",
+    "evaluation/pages/monitors_words.py", "evaluation/templatetags/monitors.py",
+)  # fmt: skip
 """What these say are parts of the sentence of a verdict: each part that has two words counts."""
-CUT = ("the {0} of {1} differs most between {2} and {3}", "the {0} differs most {1}", "within {0}")
+NOTICES = (
+    "core/heads.py", "evaluation/monitoring/", "evaluation/services/", "governance/execution", "governance/services/",
+    "models_registry/services/", "synthetic/services/",
+)  # fmt: skip
+"""Where people are told of something: titles of these notifications are no sentences."""
+CUT = (
+    "the {0} of {1} differs most between {2} and {3}", "the {0} differs most {1}", "within {0}", "Drawn", "Promise",
+    "{0} interval", "Scores of {0}", "Share of studies with {0}", "Estimated performance on {0}", "Performance on {0}",
+    "{0} at equal score", "Scores against the observed share, by bins of scores.",
+    *(f"too {side} {where}" for side in ("low", "high")
+      for where in ("above {0}", "below {0}", "from {0} to {1}", "throughout")),
+)  # fmt: skip
 """What pages show of a sentence by itself."""
 MARKED = {"_", "gettext", "gettext_lazy", "ngettext", "npgettext", "pgettext", "nouns"}
 MOST_WAYS = 12
@@ -35,6 +51,8 @@ LEAST_LETTERS = 6
 WORDS = re.compile(r"[A-Za-z]{2,} ")
 HOLE = re.compile(r"\{\d+\}")
 SENTENCE = re.compile(r"[A-Z\"'{0-9].*[.?!]\s*", re.DOTALL)
+CODE = re.compile(r"datum\.|sans-serif")
+"""An expression or a font of a chart."""
 LIKE_LOG = re.compile(r"(log|logger|re|click)\.")
 Way = list[str | None]
 """One way in which an expression reads: its words, and None for each value."""
@@ -49,7 +67,7 @@ def page_sentences(root: Path) -> dict[str, set[str]]:
             if "migrations" in path.parts or name.startswith(LEFT_OUT):
                 continue
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            for sentence in _of_module(tree, clauses=name.startswith(CLAUSES)):
+            for sentence in _of_module(tree, clauses=name.startswith(CLAUSES), notices=name.startswith(NOTICES)):
                 found[sentence].add(name)
     for text in CUT:
         found[text].add("core/templatetags/figures.py")
@@ -68,13 +86,13 @@ def _of_questionnaire(path: Path) -> Iterator[str]:
         yield from map(str, options.values() if isinstance(options, dict) else options or ())
 
 
-def _of_module(tree: ast.Module, *, clauses: bool) -> Iterator[str]:
+def _of_module(tree: ast.Module, *, clauses: bool, notices: bool) -> Iterator[str]:
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.JoinedStr | ast.Constant | ast.IfExp | ast.BinOp) or _is_inside(node, parents):
             continue
         act = _is_act(node, list(islice(_above(node, parents), 2)))
-        told = act or _is_told(node, parents)
+        told = act or _is_told(node, parents) or (notices and _is_headline(node, parents))
         for way in _ways(node) or ():
             sentence = _written(way)
             words = HOLE.sub("", sentence)
@@ -82,11 +100,13 @@ def _of_module(tree: ast.Module, *, clauses: bool) -> Iterator[str]:
             part = clauses and len(words.split()) >= 2 and sentence == sentence.strip() and " / " not in sentence
             speaks = (act or WORDS.search(words)) and (told or whole or part)
             if speaks and "\n" not in sentence.strip() and _recognisable(sentence):
-                yield sentence
+                yield sentence.lstrip(",; ") if part else sentence
 
 
 def _recognisable(sentence: str) -> bool:
-    """Whether there are enough letters around the values to know it by."""
+    """Whether it is a text with enough letters around the values to know it by."""
+    if CODE.search(sentence):
+        return False
     return "{0}" not in sentence or sum(letter.isalpha() for letter in HOLE.sub("", sentence)) >= LEAST_LETTERS
 
 
@@ -108,6 +128,15 @@ def _is_told(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
         return True
     call = next((item for item in above if isinstance(item, ast.Call)), None)
     return call is not None and ast.unparse(call.func).endswith("Error")
+
+
+def _is_headline(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """The title of a notification, or a part of it: ``title=...``, and what is kept under such a name."""
+    above = next(_above(node, parents))
+    named = {above.arg} if isinstance(above, ast.keyword) else set()
+    if isinstance(above, ast.Assign):
+        named = {target.id for target in above.targets if isinstance(target, ast.Name)}
+    return bool(named & {"title", "text", "what", "words"})
 
 
 def _is_act(node: ast.AST, above: list[ast.AST]) -> bool:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from django.db.models import Model
 
 from core.models import User
 
-M = TypeVar("M", bound=Model)
 
+def attach_people(*kinds: tuple[Sequence[Model], Sequence[str]]) -> None:
+    """Give rows of several kinds the people whom their foreign keys name: one query for all of them; none for no row.
 
-def attach_people(rows: Iterable[M], *names: str) -> list[M]:
-    """The rows with the people whom these foreign keys name. One query, however many rows and keys; none for no row."""
-    found: list[Any] = list(rows)
-    wanted = {key for row in found for name in names if (key := getattr(row, f"{name}_id"))}
-    people = User.objects.in_bulk(wanted) if wanted else {}
-    for row in found:
-        for name in names:
-            if key := getattr(row, f"{name}_id"):
-                setattr(row, name, people[key])
-    return found
+    Args:
+        kinds: Rows, with the names of their foreign keys.
+    """
+    named: list[tuple[Any, str]] = [(row, name) for rows, names in kinds for row in rows for name in names]
+    keys = [(row, name, key) for row, name in named if (key := getattr(row, f"{name}_id"))]
+    people = User.objects.in_bulk({key for _row, _name, key in keys}) if keys else {}
+    for row, name, key in keys:
+        setattr(row, name, people[key])

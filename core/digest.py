@@ -13,12 +13,15 @@ from django.db import transaction
 from django.db.models import Q
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.formats import date_format
+from django.utils.translation import ngettext, pgettext
 
 from core.letters import absolute
 from core.mail import mail_is_on, put_out
 from core.models import Notification, OutgoingMail, Topic, User
 from core.preferences import chosen_by, wants_no_digest, zone_of
+from core.spoken import spoken, spoken_lines
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,11 @@ def send_digests(now: datetime | None = None) -> int:
 
 def send_digest(person: User, day: date) -> bool:
     """Put one person's digest for a day into the outbox; False if it is there, or there is nothing to say."""
+    with translation.override(person.mail_language):
+        return _send(person, day)
+
+
+def _send(person: User, day: date) -> bool:
     rows = list(_unsent(person))
     waiting = [] if wants_no_digest(chosen_by(person)) else _queue_of(person)
     with transaction.atomic():
@@ -116,16 +124,20 @@ def _queue_of(person: User) -> list[Line]:
     from core.pages.panels import queue_for
 
     return [
-        Line(title=item.title, text=item.why, href=absolute(item.href), since=item.since, due=item.due)
+        Line(title=spoken(item.title), text=spoken(item.why), href=absolute(item.href), since=item.since, due=item.due)
         for item in queue_for(person)
     ]
 
 
 def _context(person: User, rows: list[Notification], waiting: list[Line], day: date) -> dict[str, Any]:
-    counted = [_counted(len(rows), "notification"), _counted(len(waiting), "thing") + " waiting"]
+    counted = [
+        ngettext("%(n)s notification", "%(n)s notifications", len(rows)) % {"n": len(rows)},
+        ngettext("%(n)s thing waiting", "%(n)s things waiting", len(waiting)) % {"n": len(waiting)},
+    ]
     told = ", ".join(words for words, number in zip(counted, (len(rows), len(waiting)), strict=True) if number)
+    written = pgettext("format of a day", "j F Y")
     return {
-        "title": f"Auscult, {day.day} {day:%B %Y}: {told}",
+        "title": f"Auscult, {date_format(day, written)}: {told}",
         "groups": grouped(rows),
         "more": max(0, len(rows) - MOST_LINES),
         "queue": waiting[:MOST_WAITING],
@@ -135,10 +147,6 @@ def _context(person: User, rows: list[Notification], waiting: list[Line], day: d
         "zone": zone_of(person).key,
         "preferences": absolute(reverse("notification-preferences")),
     }
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def grouped(rows: list[Notification]) -> list[Group]:
@@ -152,7 +160,7 @@ def grouped(rows: list[Notification]) -> list[Group]:
     for row in ordered:
         topics.setdefault(row.topic, []).append(row)
     return [
-        Group(topic=str(Topic(topic).label), lines=tuple(_line(row) for row in lines))
+        Group(topic=spoken(str(Topic(topic).label)), lines=tuple(_line(row) for row in lines))
         for topic, lines in topics.items()
     ]
 
@@ -160,8 +168,8 @@ def grouped(rows: list[Notification]) -> list[Group]:
 def _line(row: Notification) -> Line:
     calm = row.urgency == Notification.Urgency.INFO
     return Line(
-        title=row.title,
-        text=" ".join(row.text.split()),
+        title=spoken(row.title),
+        text=" ".join(spoken_lines(row.text).split()),
         href=absolute(reverse("notification", args=[row.pk])),
-        urgency="" if calm else str(row.get_urgency_display()),
+        urgency="" if calm else spoken(str(row.get_urgency_display())),
     )

@@ -12,9 +12,12 @@ from django.core.mail import EmailMultiAlternatives
 from django.core.validators import validate_email
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext
 
 from core.errors import AuscultError, TransientError
 from core.models import Notification, OutgoingMail
+from core.spoken import spoken, spoken_lines
 
 MOST_REASON = 200
 
@@ -31,24 +34,26 @@ def absolute(path: str) -> str:
 
 def notification_letter(row: Notification) -> EmailMultiAlternatives:
     """The mail of one notification. Its link goes by way of the inbox, so that following it marks it as read."""
-    context = {
-        "title": row.title,
-        "text": row.text,
-        "urgency": row.get_urgency_display(),
-        "topic": row.get_topic_display(),
-        "href": absolute(reverse("notification", args=[row.pk])),
-        "preferences": absolute(reverse("notification-preferences")),
-        "person": str(row.recipient),
-    }
-    urgent = row.urgency == Notification.Urgency.URGENT
-    return _letter(
-        address=row.recipient.email,
-        name=str(row.recipient),
-        subject=f"Urgent: {row.title}" if urgent else row.title,
-        text=render_to_string("mail/notification.txt", context),
-        html=render_to_string("mail/notification.html", context),
-        reference=f"notification-{row.pk}",
-    )
+    with translation.override(row.recipient.mail_language):
+        title = spoken(row.title)
+        context = {
+            "title": title,
+            "text": spoken_lines(row.text),
+            "urgency": spoken(row.get_urgency_display()),
+            "topic": spoken(row.get_topic_display()),
+            "href": absolute(reverse("notification", args=[row.pk])),
+            "preferences": absolute(reverse("notification-preferences")),
+            "person": str(row.recipient),
+        }
+        urgent = row.urgency == Notification.Urgency.URGENT
+        return _letter(
+            address=row.recipient.email,
+            name=str(row.recipient),
+            subject=gettext("Urgent: %(title)s") % {"title": title} if urgent else title,
+            text=render_to_string("mail/notification.txt", context),
+            html=render_to_string("mail/notification.html", context),
+            reference=f"notification-{row.pk}",
+        )
 
 
 def outgoing_letter(row: OutgoingMail) -> EmailMultiAlternatives:

@@ -37,8 +37,15 @@ class User(AbstractUser):
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="merged_accounts"
     )
     time_zone = models.CharField(max_length=64, blank=True, help_text="IANA name; empty: that of the installation")
+    language = models.CharField(max_length=8, blank=True, help_text="Of mails; empty: that of the installation")
     digest_hour = models.PositiveSmallIntegerField(default=7, help_text="Hour of the daily digest, in the time zone")
     digest_sent_on = models.DateField(null=True, blank=True)
+
+    @property
+    def mail_language(self) -> str:
+        """The language in which they are written to: that of the installation where they chose none that there is."""
+        known = dict(settings.LANGUAGES)
+        return self.language if self.language in known else settings.LANGUAGE_CODE
 
     @property
     def identity_id(self) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from django.utils.translation import npgettext_lazy
+
+def npgettext_lazy(_context: str, one: str, many: str, _number: str) -> tuple[str, str]:
+    """A noun and its plural, under a name by which texts are found for the catalogue."""
+    return one, many
+
 
 PAIRS = (
     npgettext_lazy("count", "older audit", "older audits", "number"),
     npgettext_lazy("count", "alert is open", "alerts are open", "number"),
     npgettext_lazy("count", "alert", "alerts", "number"),
     npgettext_lazy("count", "approval", "approvals", "number"),
+    npgettext_lazy("count", "bundle", "bundles", "number"),
     npgettext_lazy("count", "chosen study", "chosen studies", "number"),
     npgettext_lazy("count", "clock", "clocks", "number"),
     npgettext_lazy("count", "column", "columns", "number"),
@@ -59,6 +64,13 @@ PAIRS = (
     npgettext_lazy("count", "signed head", "signed heads", "number"),
     npgettext_lazy("count", "study has", "studies have", "number"),
     npgettext_lazy("count", "study", "studies", "number"),
+    npgettext_lazy("count", "hour", "hours", "number"),
+    npgettext_lazy("count", "minute", "minutes", "number"),
+    npgettext_lazy("count", "month", "months", "number"),
+    npgettext_lazy("count", "second", "seconds", "number"),
+    npgettext_lazy("count", "week", "weeks", "number"),
+    npgettext_lazy("count", "day", "days", "number"),
+    npgettext_lazy("count", "window", "windows", "number"),
     npgettext_lazy("count", "thing waits", "things wait", "number"),
     npgettext_lazy("count", "thread", "threads", "number"),
     npgettext_lazy("count", "time", "times", "number"),
@@ -71,3 +83,5 @@ PAIRS = (
     npgettext_lazy("count", "warning", "warnings", "number"),
 )
 """Marked here for the catalogue: gettext does not look into the arguments of a filter."""
+NOUNS = {word: pair for pair in PAIRS for word in pair}
+"""Each noun, in either number -> both."""

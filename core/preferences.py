@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from django.conf import settings
@@ -28,9 +29,26 @@ def zone_of(user: User) -> ZoneInfo:
         return ZoneInfo(settings.TIME_ZONE)
 
 
-def zones() -> list[str]:
-    """Every IANA name that this machine knows, in order."""
-    return sorted(name for name in available_timezones() if name not in ("localtime", "Factory"))
+@cache
+def zones() -> tuple[str, ...]:
+    """Every IANA name that this machine knows, in order; read once, since it asks the disk for each."""
+    return tuple(sorted(name for name in available_timezones() if name not in ("localtime", "Factory")))
+
+
+@service
+def choose_language(*, by: User, language: str) -> None:
+    """Write to a person in the language in which they read. A habit of theirs: the ledger does not tell of it.
+
+    Raises:
+        ConflictError: there is no such language.
+    """
+    _check_language(language)
+    User.objects.filter(pk=by.pk).update(language=language)
+
+
+def _check_language(language: str) -> None:
+    if language and language not in dict(settings.LANGUAGES):
+        raise ConflictError(f"Auscult does not speak '{language}'.", remedy="Choose one of the list.")
 
 
 def chosen_by(user: User) -> dict[str, str]:
@@ -45,23 +63,27 @@ def wants_no_digest(chosen: Mapping[str, str]) -> bool:
 
 
 @service
-def set_preferences(*, by: User, chosen: Mapping[str, str], digest_hour: int, time_zone: str) -> None:
+def set_preferences(
+    *, by: User, chosen: Mapping[str, str], digest_hour: int, time_zone: str, language: str = ""
+) -> None:
     """Keep what a person chose. A habit of theirs and no act of governance: the ledger does not tell of it.
 
     Args:
         chosen: By topic ``at_once``, ``digest``, ``never``, or ``AS_IT_COMES``.
         time_zone: IANA name; empty: that of the installation.
+        language: Of mails, such as ``de``; empty: that of the installation.
 
     Raises:
-        ConflictError: an unknown topic, choice, hour or time zone.
+        ConflictError: an unknown topic, choice, hour, time zone or language.
     """
     unknown = set(chosen) - set(Topic.values) or set(chosen.values()) - {*NotificationPreference.Mail.values, ""}
     if unknown:
         raise ConflictError(f"'{sorted(unknown)[0]}' is no topic and no choice.", remedy="Reload the page.")
     if digest_hour not in HOURS:
         raise ConflictError(f"There is no hour {digest_hour}.", remedy="Choose an hour from 0 to 23.")
-    if time_zone and time_zone not in available_timezones():
+    if time_zone and time_zone not in zones():
         raise ConflictError(f"'{time_zone}' is no time zone.", remedy="Choose one of the list, such as Europe/Vienna.")
+    _check_language(language)
     by_default = [topic for topic, mail in chosen.items() if mail == AS_IT_COMES]
     NotificationPreference.objects.filter(user=by, topic__in=by_default).delete()
     NotificationPreference.objects.bulk_create(
@@ -74,7 +96,7 @@ def set_preferences(*, by: User, chosen: Mapping[str, str], digest_hour: int, ti
         unique_fields=["user", "topic"],
         update_fields=["mail"],
     )
-    User.objects.filter(pk=by.pk).update(digest_hour=digest_hour, time_zone=time_zone)
+    User.objects.filter(pk=by.pk).update(digest_hour=digest_hour, time_zone=time_zone, language=language)
 
 
 @service

@@ -144,24 +144,24 @@ def _first_at(moment: datetime, last: int) -> int:
     return high if index is None else int(index)
 
 
-def acts_recorded() -> list[str]:
-    """Every act that occurs in the ledger."""
-    return _different("act")
+def words_recorded() -> tuple[list[str], list[str]]:
+    """Every act, and every kind of subject, that occurs in the ledger: one query."""
+    columns = ("act", "subject_kind")
+    tables = ", ".join(f"{column}_found(value) AS ({_different(column)})" for column in columns)
+    chosen = " UNION ALL ".join(
+        f"SELECT '{column}', value FROM {column}_found WHERE value IS NOT NULL"  # noqa: S608 - names of the model
+        for column in columns
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH RECURSIVE {tables} {chosen}")
+        found = cursor.fetchall()
+    acts, kinds = (sorted(value for name, value in found if name == column) for column in columns)
+    return acts, kinds
 
 
-def kinds_recorded() -> list[str]:
-    """Every kind of subject that occurs in the ledger."""
-    return _different("subject_kind")
-
-
-def _different(column: str) -> list[str]:
+def _different(column: str) -> str:
     """The different values of a column that an index begins with: from one to the next, past all that are alike."""
     table = LedgerEntry._meta.db_table
-    following = f"SELECT MIN({column}) FROM {table} WHERE {column} > found.value"  # noqa: S608 - names of the model
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE found(value) AS (SELECT MIN({column}) FROM {table} UNION ALL "  # noqa: S608
-            f"SELECT ({following}) FROM found WHERE found.value IS NOT NULL) "
-            "SELECT value FROM found WHERE value IS NOT NULL"
-        )
-        return [value for (value,) in cursor.fetchall()]
+    following = f"SELECT MIN({column}) FROM {table} WHERE {column} > {column}_found.value"  # noqa: S608
+    rest = f"SELECT ({following}) FROM {column}_found WHERE {column}_found.value IS NOT NULL"  # noqa: S608
+    return f"SELECT MIN({column}) FROM {table} UNION ALL {rest}"  # noqa: S608

@@ -15,22 +15,42 @@ from functools import cache, lru_cache
 from string import Formatter
 from typing import Any
 
-from django.utils.translation import get_language, gettext
+from django.utils.translation import get_language, gettext, npgettext
 from django.utils.translation.trans_real import translation as catalogue_of
+
+from core.noun_pairs import NOUNS
 
 HOLE = re.compile(r"\{(\d+|[a-z_]+)\}")
 BETWEEN = re.compile(r"(?<=[.!?]) +(?=[A-Z\"'(])")
 NUMBER = re.compile(r"(?<![\w.,])(?:[-−]?\.\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?)(?!\w|[.,]\d)")
 """Numbers as this house writes them in sentences, ``.91`` and ``1,204``; what looks like a version is none."""
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+DAY = re.compile(rf"\b(\d{{1,2}}) ({'|'.join(MONTHS)}) (\d{{4}})\b")
 SWAPPED = str.maketrans(",.", ".,")
-LISTED = re.compile(r"(, | or | and )")
+SENTENCES = re.compile(r"(?<=[.!?]) +(?=[A-Z\"'(<>≤≥]|\d+-\d+:)")
+"""The same where names of groups begin a sentence: ``<50: ...``."""
+LISTED = re.compile(r"(, | or | and | − | / | vs | ↓ +| →)")
 LONGEST = 4000
 DEEPEST = 3
 BREAKS = (": ", "; ", " (", "), ", ", ", ")")
 FIGURES = re.compile(r"([^:;,(]*?(?: \([^)]*\))?)( is)?((?:^| )[-−]?[.\d]+%?(?: vs [-−]?[.\d]+)?)")
 SUBJECT = re.compile(
-    r"the (?P<title>[^:;,(]+?)(?: of (?P<of>[^:;,(]+?))?(?: across (?P<across>[^:;,(]+?))?(?: in (?P<within>[^:;(]+))?"
+    r"(?:the )?(?P<title>[^:;,(]+?)(?: of (?P<of>[^:;,(]+?))?(?: across (?P<across>[^:;,(]+?))?"
+    r"(?: by (?P<by>[^:;(]+?))?(?: in (?P<within>[^:;(]+))?"
 )
+SPAN = re.compile(r"[-−]?[.\d,]*\d%?(?: to [-−]?[.\d,]*\d%?)?")
+"""A number, or an interval."""
+POINT = re.compile(r"(?<!ersion \d)(?<=\b\d)\.(?=\d\d(?![\w.-]))|(?<= ist \d)\.(?=\d(?![\w.-]))")
+"""The point of ``1.00``, not that of a version; after three digits it would be one between thousands."""
+BEFORE = re.compile(r"[:;,] ")
+SIGN = re.compile(r"[●□✚△◇] ")
+"""The mark before a value; the sign of a legend."""
+PARTED = re.compile(r"\w(?:: |; )")
+BETWEEN_GROUPS = re.compile(r"( − | / )")
+RANGE = re.compile(r"(?<=\d) to (?=[-−]?\.?\d)")
+COUNTED = re.compile(r"(\d[\d,]*) ([a-z][a-z ]*)")
+GROUP = re.compile(r"([a-z][a-z ]*?) ((?:[<>≥≤] ?)?[A-Z\d][\w.–-]*)")
+"""``52 windows``; ``age band ≥80``."""
 GRAMMAR = re.compile(
     r"\b(?:the|an?|is|are|was|were|has|have|of|in|than|more|less|fewer|most|between|and|or|with|without|from|to|not|no|by|"
     r"on|at|it|its|that|this)\b"
@@ -49,6 +69,8 @@ class Pattern:
         longest: Its longest run of words: what has not these is not this sentence.
         words: Letters that are its own.
         said: The German words, each with the place of the value after them.
+        begins: It begins with words of its own: ``Vote on {0}``.
+        clause: It is a part of a sentence: none of its values has parts of its own.
         typed: Its values are to be typed as they stand: ``Use one of: pass, fail.``
     """
 
@@ -56,6 +78,8 @@ class Pattern:
     longest: str
     words: int
     said: tuple[tuple[str, int | None], ...]
+    begins: bool
+    clause: bool
     typed: bool
 
 
@@ -96,6 +120,9 @@ def _clauses(text: str, language: str, depth: int) -> str | None:
     """
     if depth == 0 or not (text.endswith(".") or any(mark in text for mark in BREAKS)):
         return None
+    head, colon, sentence = text.partition(": ")
+    if colon and (named := _word(head, language)) and (told := _whole(sentence, language, depth - 1)):
+        return f"{named}: {told}"
     end = "." if text.endswith(".") else ""
     said = _from_clause(text.removesuffix("."), language, depth)
     return None if said is None else said + end
@@ -113,27 +140,33 @@ def _from_clause(text: str, language: str, depth: int) -> str | None:
 
 
 def _clause(text: str, language: str, depth: int) -> str | None:
+    if SPAN.fullmatch(text):
+        return RANGE.sub(gettext(" to "), NUMBER.sub(lambda number: _number(number[0]), text))
     if figures := FIGURES.fullmatch(text):
         title = _subject(figures[1], language) if figures[1] else ""
         rest = (gettext(" is") if figures[2] else "") + figures[3].replace(" vs ", gettext(" vs "))
-        return None if title is None else title + NUMBER.sub(lambda number: _number(number[0]), rest)
+        if title is not None:
+            return title + NUMBER.sub(lambda number: _number(number[0]), rest)
     said = _subject(text, language) or _whole(text, language, depth - 1)
     if said is None and not GRAMMAR.search(text) and not any(mark in text for mark in BREAKS):
         return NUMBER.sub(lambda number: _number(number[0]), text)
+    if said is None and len(parts := BETWEEN_GROUPS.split(text)) > 1:
+        told = [part if BETWEEN_GROUPS.fullmatch(part) else _clause(part, language, depth) for part in parts]
+        return "".join(part for part in told if part) if all(told) else None
     return said
 
 
 def _subject(text: str, language: str) -> str | None:
     """A word of the house, or ``the sensitivity of effusion across sex``: a metric, with what it is of."""
-    if title := _word(text.removeprefix("the "), language):
+    if title := _named(text.removeprefix("the "), language):
         return title
     parts = SUBJECT.fullmatch(text)
     if not parts or not (title := _word(parts["title"], language)):
         return None
-    told = {"of": gettext(" of "), "across": gettext(" across "), "within": gettext(" in ")}
+    told = {"of": gettext(" of "), "across": gettext(" across "), "by": gettext(" by "), "within": gettext(" in ")}
     for name, word in told.items():
         if end := parts[name]:
-            said = _listed(end, language) or (None if GRAMMAR.search(end) else end)
+            said = _listed(end, language) or (None if GRAMMAR.search(end) or ", " in end else end)
             title = title and said and title + word + said
     return title
 
@@ -146,7 +179,11 @@ def _whole(text: str, language: str, depth: int) -> str | None:
     for pattern in _patterns(language):
         better = (best is None or pattern.words > best.words) and pattern.longest in text
         fits = pattern.shape.fullmatch(text) if better else None
-        if fits and (pattern.words > FEW or max(map(len, fits.groups())) <= 5 * pattern.words):
+        if not fits or (pattern.clause and any(PARTED.search(value) for value in fits.groups())):
+            continue
+        given = fits.groups()
+        named = pattern.begins and not any(GRAMMAR.search(value) for value in given)
+        if pattern.words > FEW or named or max(map(len, given)) <= 5 * pattern.words:
             best = pattern
     found = best and best.shape.fullmatch(text)
     if best is None or not found:
@@ -159,26 +196,65 @@ def _whole(text: str, language: str, depth: int) -> str | None:
     return "".join(words + ("" if place is None else values[place]) for words, place in best.said)
 
 
+def spoken_lines(text: str) -> str:
+    """A text of several lines: each is said by itself."""
+    return "\n".join(map(spoken, text.split("\n")))
+
+
+def spoken_value(value: str) -> str:
+    """What stands in a chart or in a cell of its table: a sentence, a word of the house, a number, a day or a name."""
+    language = get_language() or "en"
+    if not value or language.startswith("en"):
+        return value
+    if len(parts := SENTENCES.split(value)) > 1 and gettext(value) == value:
+        return " ".join(map(spoken_value, parts))
+    said = _value(value, language, DEEPEST + 1)
+    said = POINT.sub(",", RANGE.sub(gettext(" to "), said))
+    return DAY.sub(lambda day: f"{int(day[1]):02}.{MONTHS.index(day[2]) + 1:02}.{day[3]}", said)
+
+
 def _value(value: str, language: str, depth: int) -> str:
     """What stands in a sentence may be a sentence, a word of the house, a number or a name."""
     if FIGURES.fullmatch(value) and (figures := _clause(value, language, depth)):
         return figures
+    if before := BEFORE.match(value):
+        return before[0] + _value(value[before.end() :], language, depth)
     said = _listed(value, language) or (_spoken(value, language, depth - 1) if depth else value)
     return NUMBER.sub(lambda number: _number(number[0]), said) if said == value else said
 
 
 def _listed(value: str, language: str) -> str | None:
     """Words of the house, alone or several of them: ``auditor or committee chair``; None where one is no such word."""
+    if whole := _word(value, language):
+        return whole
     parts = LISTED.split(value)
-    said = [_word(part, language) if place % 2 == 0 else gettext(part) for place, part in enumerate(parts)]
+    said = [_named(part, language) if place % 2 == 0 else gettext(part) for place, part in enumerate(parts)]
     return "".join(part for part in said if part) if all(part is not None for part in said) else None
 
 
 def _word(text: str, language: str) -> str | None:
     """A word as the catalogue has it, or with a capital as it begins a line there."""
     catalogue: Any = catalogue_of(language)
-    found = (catalogue._catalog.get(known) for known in (text, text[:1].upper() + text[1:]) if known)
-    return next((said for said in found if said), None)
+    ways = (text, text[:1].upper() + text[1:], text[:1].lower() + text[1:])
+    return next((said for known in ways if known and (said := catalogue._catalog.get(known))), None)
+
+
+def _named(text: str, language: str) -> str | None:
+    """A word of the house, a number of things, or a group by its attribute; nothing of nothing."""
+    if not text or (found := _word(text, language)):
+        return text and found
+    if (sign := SIGN.match(text)) and (found := _named(text[sign.end() :], language)):
+        return sign[0] + found
+    if (counted := COUNTED.fullmatch(text)) and (noun := _noun(counted[2], counted[1])):
+        return f"{_number(counted[1])} {noun}"
+    group = GROUP.fullmatch(text)
+    return f"{attribute} {group[2]}" if group and (attribute := _word(group[1], language)) else None
+
+
+def _noun(words: str, digits: str) -> str | None:
+    """A noun that pages count, in the number that stands before it."""
+    count = int(digits.replace(",", ""))
+    return npgettext("count", *NOUNS[words], count) if words in NOUNS else None
 
 
 def _number(text: str) -> str:
@@ -207,6 +283,8 @@ def _pattern(key: str, said: str) -> Pattern | None:
         longest=max(words, key=len),
         words=sum(letter.isalpha() for piece in words for letter in piece),
         said=tuple((piece, None if name is None else names.index(name)) for piece, name in german),
+        begins=len(english[0][0].split()) >= 2,
+        clause=key[-1] not in ".!?",
         typed=key.startswith(TYPED),
     )
 

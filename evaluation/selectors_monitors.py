@@ -166,8 +166,12 @@ def get_monitor(pk: int) -> Monitor:
     Raises:
         NotFoundError: there is none with this number.
     """
-    related = ("deployment__version__system", "protocol", "reference_cohort__cohort", "owner", "escalate_to")
-    found = Monitor.objects.select_related(*related, "created_by", "reference_run").filter(pk=pk).first()
+    related = ("deployment__version__submitted_by", "protocol", "reference_cohort__cohort", "owner", "escalate_to")
+    found = (
+        Monitor.objects.select_related(*related, "deployment__version__system", "created_by", "reference_run")
+        .filter(pk=pk)
+        .first()
+    )
     if found is None:
         raise NotFoundError("There is no such monitor.", remedy="Begin at the list of monitors.")
     return found

@@ -189,15 +189,20 @@ def _words(run: AuditRun, verdicts: Sequence[Verdict]) -> tuple[str, str, str, s
 
 def _tell(run: AuditRun, told: Told) -> None:
     """One message for the run, to whoever answers for decisions and to whoever submitted the version."""
-    parts = ((told.opened, "opened"), (told.again, "opened again"), (told.added, "found again"))
-    counts = ", ".join(f"{len(risks)} {word}" for risks, word in parts if risks)
+    parts = []
+    if told.opened:
+        parts.append(f"{len(told.opened)} opened by it")
+    if told.again:
+        parts.append(f"{len(told.again)} opened again")
+    if told.added:
+        parts.append(f"{len(told.added)} found again")
     system = run.version.system
     href = risk_href(told.all[0]) if len(told.all) == 1 else f"{reverse('risks')}?system={system.slug}"
     owners = [risk.owner for risk in told.all if risk.owner is not None]
     notify(
         to=[*people_with(Role.COMMITTEE_CHAIR, Role.AUDITOR, on=run), run.version.submitted_by, *owners],
         topic=Topic.RISKS,
-        title=f"Audit {run.pk} of {run.version}: risks {counts}",
+        title=f"Audit {run.pk} of {run.version}: risks, {', '.join(parts)}",
         text="\n".join(f"{risk.number}. {risk.title}" for risk in told.all),
         href=href,
         key=f"findings:{run.pk}:entered",

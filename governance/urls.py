@@ -131,6 +131,7 @@ urlpatterns = [
     path("administration/tokens/<int:pk>/revoke/", people.token_revoke, name="token-revoke"),
     path("portal/", portal.overview, name="portal"),
     path("portal/standing/", portal.standing, name="portal-standing"),
+    path("portal/grants/<int:pk>/systems/<slug:slug>/", portal.system, name="portal-system"),
     path("portal/grants/<int:pk>/versions/<int:version_pk>/", portal.version, name="portal-version"),
     path("portal/grants/<int:pk>/bundles/<int:bundle_pk>/", portal.bundle, name="portal-bundle"),
     path("portal/grants/<int:pk>/bundles/<int:bundle_pk>/link/", portal.bundle_link, name="portal-bundle-link"),

@@ -44,7 +44,7 @@ class HouseForm(forms.Form):
                 }
         self.refusal: AuscultError | None = None
         for field in self.fields.values():
-            _say_choices(field)
+            say_choices(field)
 
     @property
     def status(self) -> int:
@@ -67,9 +67,15 @@ class HouseForm(forms.Form):
         return lines
 
 
-def _say_choices(field: forms.Field) -> None:
-    """Words of fixed choices in the language of the page; rows of the database keep their names."""
-    if not isinstance(field, forms.ChoiceField) or isinstance(field, forms.ModelChoiceField):
+def say_choices(field: forms.Field) -> None:
+    """Words of fixed choices in the language of the page; rows of the database keep their names.
+
+    A form that adds fields after its beginning calls it for them.
+    """
+    if isinstance(field, forms.ModelChoiceField):
+        field.empty_label = field.empty_label and gettext(str(field.empty_label))
+        return
+    if not isinstance(field, forms.ChoiceField):
         return
     pairs: list[Any] = list(field.choices)  # type: ignore[arg-type]
     if pairs and all(isinstance(word, str | Promise) for _, word in pairs):

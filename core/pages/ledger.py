@@ -20,7 +20,7 @@ from core.models import LedgerEntry, LedgerHead
 from core.pages.forms import HouseForm
 from core.pages.readers import HouseRequest, reads
 from core.proofs import covering_head, inclusion_file
-from core.selectors import EntryPage, Search, acts_recorded, entry_page, kinds_recorded
+from core.selectors import EntryPage, Search, entry_page, words_recorded
 
 MOST_LETTERS = 200
 
@@ -71,12 +71,13 @@ def _page(request: HttpRequest, form: SearchForm, check: LedgerCheck | None) -> 
     page = EntryPage(entries=[], older=None, newer=None)
     if form.is_valid():
         page = entry_page(form.search, before=entry_number(request, "before"), after=entry_number(request, "after"))
+    acts, kinds = words_recorded()
     context = {
         "page": page,
         "form": form,
         "head": check.head if check else ledger.tree_head(),
-        "acts": acts_recorded(),
-        "kinds": kinds_recorded(),
+        "acts": acts,
+        "kinds": kinds,
         "check": check,
         "state": None if check else verification.latest(),
     }

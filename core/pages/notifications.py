@@ -20,7 +20,7 @@ from core import inbox, mail, preferences
 from core.access import can
 from core.models import Notification, NotificationPreference, Topic, User
 from core.notifications import mark_read
-from core.pages.forms import HouseForm, attempt, bind, perform
+from core.pages.forms import HouseForm, attempt, bind, perform, say_choices
 from core.pages.lists import Choice, Listing, ListPlan, read_list
 from core.pages.panels import QueueItem, queue_source
 from core.pages.readers import HouseRequest, reads, reads_within
@@ -76,6 +76,11 @@ def read(request: HouseRequest) -> HttpResponseRedirect:
     return HttpResponseRedirect(f"{reverse('notifications')}?{kept}")
 
 
+def _installed() -> str:
+    """The language of the installation, by its own name."""
+    return str(dict(settings.LANGUAGES).get(settings.LANGUAGE_CODE, settings.LANGUAGE_CODE))
+
+
 class PreferencesForm(HouseForm):
     """One choice for each topic, and when the digest comes."""
 
@@ -95,12 +100,24 @@ class PreferencesForm(HouseForm):
         help_text="The hour of the digest is read in it.",
     )
 
+    language = forms.ChoiceField(
+        label="Language of e-mails",
+        required=False,
+        choices=lambda: [
+            ("", gettext("That of the installation (%(name)s)") % {"name": _installed()}),
+            *settings.LANGUAGES,
+        ],
+        help_text="It follows the language that you choose for pages while you are signed in.",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         by_topic = {
             f"topic_{topic}": forms.ChoiceField(label=label, required=False, choices=CHOICES)
             for topic, label in Topic.choices
         }
+        for field in by_topic.values():
+            say_choices(field)
         self.fields = by_topic | self.fields
 
     @property
@@ -109,7 +126,7 @@ class PreferencesForm(HouseForm):
 
     @property
     def of_digest(self) -> list[forms.BoundField]:
-        return [self["digest_hour"], self["time_zone"]]
+        return [self["digest_hour"], self["time_zone"], self["language"]]
 
     def clean(self) -> dict[str, Any]:
         """The choices of the topics as one mapping, as the service takes them."""
@@ -122,8 +139,9 @@ class PreferencesForm(HouseForm):
 @reads_within
 def notification_preferences(request: HouseRequest) -> HttpResponse:
     user = request.user
-    kept = {f"topic_{topic}": chosen for topic, chosen in preferences.chosen_by(user).items()}
-    form = bind(PreferencesForm, request, **kept, digest_hour=user.digest_hour, time_zone=user.time_zone)
+    kept: dict[str, Any] = {f"topic_{topic}": chosen for topic, chosen in preferences.chosen_by(user).items()}
+    kept |= {"digest_hour": user.digest_hour, "time_zone": user.time_zone, "language": user.language}
+    form = bind(PreferencesForm, request, **kept)
     if request.method == "POST":
         done = attempt(form, lambda **values: preferences.set_preferences(by=user, **values) or True)
         if done:

@@ -18,6 +18,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
+from core import preferences
+from core.models import User
+
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
 ONE_YEAR = 365 * 24 * 3600
@@ -81,8 +84,11 @@ def choose_theme(request: HttpRequest) -> HttpResponseRedirect:
 @login_not_required
 @require_POST
 def choose_language(request: HttpRequest) -> HttpResponseRedirect:
-    """Keep the language in a cookie and go back to where it was chosen."""
-    return _chosen(request, settings.LANGUAGE_COOKIE_NAME, request.POST.get("language", ""), dict(settings.LANGUAGES))
+    """Keep the language in a cookie, write to who is signed in in it, and go back to where it was chosen."""
+    language, known = request.POST.get("language", ""), dict(settings.LANGUAGES)
+    if language in known and isinstance(request.user, User):
+        preferences.choose_language(by=request.user, language=language)
+    return _chosen(request, settings.LANGUAGE_COOKIE_NAME, language, known)
 
 
 def _chosen(request: HttpRequest, cookie: str, value: str, known: Container[str]) -> HttpResponseRedirect:

@@ -6,16 +6,17 @@ import re
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django.core.cache import caches
+from django.utils.translation import get_language
 
 SIZE = re.compile(r'<svg[^>]*? width="([\d.]+)" height="([\d.]+)"')
 KEPT_SECONDS = 30 * 24 * 3600
 
 
 def _key(address: str) -> str:
-    """The same for both themes: they differ in colours alone."""
+    """The same for both themes: they differ in colours alone. Words of another language take other room."""
     parts = urlsplit(address)
-    asked = sorted((name, value) for name, value in parse_qsl(parts.query) if name != "theme")
-    return f"picture-size:1:{parts.path}?{urlencode(asked)}"
+    asked = sorted((name, value) for name, value in parse_qsl(parts.query) if name not in {"theme", "in"})
+    return f"picture-size:2:{get_language()}:{parts.path}?{urlencode(asked)}"
 
 
 def remember_size(address: str, svg: str) -> None:

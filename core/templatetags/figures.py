@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from core.pages.law import law_of
 from core.pages.sizes import known_size
 from core.prose import to_html
-from core.spoken import spoken
+from core.spoken import spoken, spoken_value
 from core.tones import TONES
 
 register = template.Library()
@@ -151,6 +151,12 @@ def nouns(number: int | None, words: str) -> str:
 
 
 @register.filter
+def said_lines(text: str) -> str:
+    """A text of several lines in the language of the page, line by line."""
+    return "\n".join(map(said, text.split("\n")))
+
+
+@register.filter
 def said(words: Any) -> str:
     """Words that Python gives in English in the language of the page: a state, the head of a column, a sentence.
 
@@ -179,8 +185,8 @@ def short(digest: str | None) -> str:
 
 @register.filter
 def words(name: str | None) -> str:
-    """An identifier as words: ``true_positive_rate`` becomes ``true positive rate``."""
-    return str(name or "").replace("_", " ")
+    """An identifier as words: ``true_positive_rate`` becomes ``true positive rate``, in the language of the page."""
+    return spoken_value(str(name or "").replace("_", " "))
 
 
 @register.filter
@@ -274,8 +280,8 @@ def brief(text: str | None) -> str:
 def kind_words(name: str | None) -> str:
     """The name of a kind of record as words: ``ModelVersion`` becomes ``Model version``, ``AISystem`` ``AI system``."""
     parts = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z][a-z]+", name or "")
-    spoken = [part if part.isupper() or not place else part.lower() for place, part in enumerate(parts)]
-    return " ".join(spoken) or (name or "")
+    words = [part if part.isupper() or not place else part.lower() for place, part in enumerate(parts)]
+    return spoken(" ".join(words) or (name or ""))
 
 
 @register.filter

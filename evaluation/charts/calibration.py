@@ -15,11 +15,9 @@ from statistics import NormalDist
 
 from evaluation.charts.calibration_plot import SHARED, draw_calibration
 from evaluation.charts.drawing import (
-    Chart,
     ChartPlan,
     NothingToDrawError,
     Row,
-    Theme,
     bare_reason,
     by_words,
     capital,
@@ -91,11 +89,6 @@ class Departure:
 def _edge(score: float) -> str:
     """The edge of a bin as a sentence tells it: ``.24``, ``.013``."""
     return number(score, 2 if score >= 0.1 or score == 0 else 3)
-
-
-def calibration_chart(measurements: Sequence[Row], *, label: str, attribute: str, theme: Theme) -> Chart:
-    """Calibration by group; see :func:`plan_calibration`."""
-    return plan_calibration(measurements, label=label, attribute=attribute).draw(theme)
 
 
 def plan_calibration(measurements: Sequence[Row], *, label: str, attribute: str) -> ChartPlan:

@@ -30,7 +30,7 @@ SHARED = 4
 """As many groups at most share one plot."""
 MOST = 12
 """As many groups at most are drawn; the table holds all."""
-WIDE, SMALL, COUNTS = 380, 176, 64
+WIDE, SMALL, COUNTS = 352, 176, 64
 
 
 def draw_calibration(title: str, groups: Sequence[Group], palette: Palette) -> Spec:
@@ -197,12 +197,12 @@ def _legend(groups: Sequence[Group], palette: Palette) -> Spec:
         "shape": told_by("shape"),
     }
     return {
-        "width": 244,
+        "width": 286,
         "height": y + 10,
         "layer": [
             mark("point", marks, encoding, size=70, opacity=1, strokeWidth=1.5),
-            text_at(names, palette.ink, fontWeight=600, limit=224),
-            text_at(fine, palette.quiet, fontSize=11, limit=244),
+            text_at(names, palette.ink, fontWeight=600, limit=266),
+            text_at(fine, palette.quiet, fontSize=11, limit=286),
         ],
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from evaluation.charts.drawing import Chart, ChartPlan, NothingToDrawError, Theme, capital, digits_for, round_domain
+from evaluation.charts.drawing import ChartPlan, NothingToDrawError, capital, digits_for, round_domain
 from evaluation.charts.forest import Line, Panel, specification
 from evaluation.charts.metrics import STUDIES, metric_title
 from evaluation.engine.differences import Difference
@@ -13,11 +13,6 @@ from evaluation.engine.words import number
 
 MOST = 12
 """Lines of one picture."""
-
-
-def differences_chart(found: Sequence[Difference], *, alpha: float, theme: Theme) -> Chart:
-    """See :func:`plan_differences`."""
-    return plan_differences(found, alpha=alpha).draw(theme)
 
 
 def plan_differences(found: Sequence[Difference], *, alpha: float) -> ChartPlan:

@@ -22,6 +22,11 @@ Spec = dict[str, Any]
 Row = Mapping[str, Any]
 """A measurement as ``Measurement.to_dict()`` gives it."""
 
+Say = Callable[[str], str]
+"""Says a text of a chart in the reader's language."""
+TEXTS = {"text", "title", "subtitle"}
+"""Properties of a specification and columns of its data that are read."""
+
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.1.0.json"
 FONT = "system-ui, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 LINE = 76
@@ -94,6 +99,7 @@ class ChartPlan:
 
     Attributes:
         specify: Gives the Vega-Lite specification in the colours of a theme.
+        locale: How the picture writes numbers and months: a name that d3 knows, such as ``de-DE``; empty: as written.
     """
 
     title: str
@@ -101,6 +107,22 @@ class ChartPlan:
     table_headers: tuple[str, ...]
     table_rows: tuple[tuple[str, ...], ...]
     specify: Callable[[Palette], Spec]
+    locale: str = ""
+
+    def said(self, say: Say, *, locale: str) -> ChartPlan:
+        """The same chart in another language: its finding, its words, its table and every text in the picture."""
+
+        def specify(palette: Palette) -> Spec:
+            return {key: _said(key, value, say) for key, value in self.specify(palette).items()}
+
+        return ChartPlan(
+            title=say(self.title),
+            text_alternative=say(self.text_alternative),
+            table_headers=tuple(map(say, self.table_headers)),
+            table_rows=tuple(tuple(map(say, row)) for row in self.table_rows),
+            specify=specify,
+            locale=locale,
+        )
 
     def altair(self, theme: Theme) -> Any:
         """The chart as an ``altair.VConcatChart``."""
@@ -111,18 +133,35 @@ class ChartPlan:
     def draw(self, theme: Theme) -> Chart:
         return Chart(
             title=self.title,
-            svg=to_svg(self.specify(PALETTES[theme])),
+            svg=to_svg(self.specify(PALETTES[theme]), locale=self.locale),
             text_alternative=self.text_alternative,
             table_headers=self.table_headers,
             table_rows=self.table_rows,
         )
 
 
-def to_svg(spec: Spec) -> str:
+def _said(key: str, value: Any, say: Say) -> Any:
+    """A part of a specification with its texts said by ``say``: titles, and what data and headings have as text.
+
+    A heading of several lines is one sentence: it is said whole and broken anew.
+    """
+    if isinstance(value, dict):
+        return {name: _said(name, part, say) for name, part in value.items()}
+    if key in TEXTS and isinstance(value, str):
+        return say(value)
+    if isinstance(value, list):
+        if key in TEXTS and all(isinstance(line, str) for line in value):
+            return textwrap.wrap(say(" ".join(value)), LINE)
+        return [_said(key, part, say) for part in value]
+    return value
+
+
+def to_svg(spec: Spec, *, locale: str = "") -> str:
     """SVG of a specification. The same one gives the same bytes, and those of its Altair chart."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(spec))
+    names: dict[str, Any] = {"format_locale": locale, "time_format_locale": locale} if locale else {}
+    return str(vl_convert.vegalite_to_svg(spec, **names))
 
 
 def page_of(title: str, parts: Sequence[Spec], palette: Palette, *, spacing: int = 22) -> Spec:

@@ -14,12 +14,10 @@ from functools import partial
 from typing import Any
 
 from evaluation.charts.drawing import (
-    Chart,
     ChartPlan,
     Palette,
     Row,
     Spec,
-    Theme,
     at,
     axis,
     by_words,
@@ -112,11 +110,6 @@ class Panel:
     ideal: float | None
     domain: tuple[float, float]
     ratio: bool
-
-
-def forest_chart(measurements: Sequence[Row], verdict: Mapping[str, Any], *, theme: Theme) -> Chart:
-    """Forest plot of one verdict; see :func:`plan_forest`."""
-    return plan_forest(measurements, verdict).draw(theme)
 
 
 def plan_forest(measurements: Sequence[Row], verdict: Mapping[str, Any]) -> ChartPlan:

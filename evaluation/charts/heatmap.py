@@ -13,11 +13,9 @@ from typing import Any
 
 from evaluation.charts.drawing import (
     VERSUS,
-    Chart,
     ChartPlan,
     NothingToDrawError,
     Row,
-    Theme,
     bare_reason,
     by_words,
     capital,
@@ -75,13 +73,6 @@ class Grid:
     columns: tuple[str, ...]
     cells: tuple[Cell, ...]
     left_out: int
-
-
-def heatmap_chart(
-    measurements: Sequence[Row], *, label: str, attribute: str, metric: str = "tpr", theme: Theme
-) -> Chart:
-    """Heat map of a rate over an intersection; see :func:`plan_heatmap`."""
-    return plan_heatmap(measurements, label=label, attribute=attribute, metric=metric).draw(theme)
 
 
 def plan_heatmap(measurements: Sequence[Row], *, label: str, attribute: str, metric: str = "tpr") -> ChartPlan:

@@ -21,7 +21,7 @@ PATHS = {
     "judged": ("circle", "judged"),
     "empty": ("square", "no studies"),
     "refused": ("cross", "data refused"),
-    "failed": ("triangle-up", "failed"),
+    "failed": ("triangle-up", "could not be judged"),
     "open": ("diamond", "not judged yet"),
 }
 """State of a window -> its shape in the strip, and the word in the legend."""

@@ -128,12 +128,13 @@ def _title(judged: Sequence[TrackPoint]) -> str:
     if here:
         about = f": {here[0].leading}" if here[0].leading else ""
         return f"Alarm in window {here[0].index}, to {day(here[0].closes)}{about}"
-    past = " since the monitor began anew" if alarms else ""
     if _certain(last):
-        return f"No alarm{past}: a change is certain, but it is smaller than the margins"
+        certain = "a change is certain, but it is smaller than the margins"
+        return f"No alarm since the monitor began anew: {certain}" if alarms else f"No alarm: {certain}"
     mine = sum(point.cycle == last.cycle for point in judged)
     count = f"{mine} windows" if mine > 1 else "the first window"
-    return f"No alarm in {count}{past}: evidence of a change is {e_value(last.decisive)}, an alarm is due at {limit}"
+    since = f"{count} since the monitor began anew" if alarms else count
+    return f"No alarm in {since}: evidence of a change is {e_value(last.decisive)}, an alarm is due at {limit}"
 
 
 def _certain(point: TrackPoint) -> bool:

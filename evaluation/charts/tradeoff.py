@@ -12,13 +12,11 @@ from functools import partial
 
 from evaluation.charts.drawing import (
     DASHES,
-    Chart,
     ChartPlan,
     NothingToDrawError,
     Palette,
     Row,
     Spec,
-    Theme,
     at,
     axis,
     bare_reason,
@@ -59,11 +57,6 @@ class Group:
     name: str
     row: Row
     curve: tuple[Row, ...]
-
-
-def tradeoff_chart(measurements: Sequence[Row], *, label: str, attribute: str, theme: Theme) -> Chart:
-    """Threshold trade-off by group; see :func:`plan_tradeoff`."""
-    return plan_tradeoff(measurements, label=label, attribute=attribute).draw(theme)
 
 
 def plan_tradeoff(measurements: Sequence[Row], *, label: str, attribute: str) -> ChartPlan:
@@ -122,6 +115,7 @@ def nearest(curve: Sequence[Row], threshold: float) -> Row:
     return min(curve, key=lambda point: abs(point["threshold"] - threshold))
 
 
+ALONE = "one group only, so nothing can be compared"
 HALF = 0.5
 """Where groups are compared when the protocol froze no threshold: the model decides at a point of its own."""
 
@@ -138,18 +132,17 @@ def _title(groups: Sequence[Group], label: str, attribute: str, frozen: float | 
     here = {g.place: nearest(g.curve, point)["tpr"] for g in known}
     found = [g for g in known if here[g.place] is not None]
     if len(found) < 2:
-        return f"{name} {where}: one group only, so nothing can be compared"
+        return f"{name}, {where}: {ALONE}"
     low, high = min(found, key=lambda g: here[g.place]), max(found, key=lambda g: here[g.place])
     gap = here[high.place] - here[low.place]
-    told = (
-        f"{name} {where}: sensitivity {exact(round(here[low.place], 2))} in "
-        f"{long_group(attribute, low.row['group'])}, against {exact(round(here[high.place], 2))} in "
-        f"{long_group(attribute, high.row['group'])}"
-    )
+    lower = f"a sensitivity of {exact(round(here[low.place], 2))} in {long_group(attribute, low.row['group'])}"
+    higher = f"against {exact(round(here[high.place], 2))} in {long_group(attribute, high.row['group'])}"
+    told = f"{name}, {where}: {lower}, {higher}"
     closing = _closing(low, here[high.place]) if gap >= 0.02 else None
     if closing is None:
         return told
-    return f"{told}; the former would need a threshold of {exact(round(closing, 2))} to reach the latter"
+    needed = f"the former would need a threshold of {exact(round(closing, 2))} to reach the latter"
+    return f"{told}; {needed}"
 
 
 def _closing(group: Group, wanted: float) -> float | None:

@@ -84,10 +84,12 @@ def plugins() -> dict[str, Any]:
 def entry_points() -> list[str]:
     """Everything that any distribution registers in a group of ours: ``group name = object (distribution version)``."""
     return sorted(
-        f"{point.group} {point.name} = {point.value} ({item.metadata['Name']} {item.version})"
-        for item in importlib.metadata.distributions()
-        for point in item.entry_points
-        if point.group.startswith(GROUPS)
+        {  # One that lies on the path twice is found twice.
+            f"{point.group} {point.name} = {point.value} ({item.metadata['Name']} {item.version})"
+            for item in importlib.metadata.distributions()
+            for point in item.entry_points
+            if point.group.startswith(GROUPS)
+        }
     )
 
 

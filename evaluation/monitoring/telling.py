@@ -182,7 +182,8 @@ def _alarm(window: MonitorWindow, rules: Rules, shifts: Sequence[StreamShift], l
 
 def _evidence(look: Look) -> str:
     reached, asked = _power(look.log_e_over_margin), _power(look.threshold)
-    return f"Evidence: e = {reached}, alarm from {asked}. Promise: {look.promise}"
+    evidence = f"Evidence: e = {reached}, alarm from {asked}."
+    return f"{evidence} Promise: {look.promise}"
 
 
 def _kind(families: set[Family]) -> str:

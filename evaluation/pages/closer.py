@@ -11,13 +11,14 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.http import require_safe
 
 from core.pages.readers import HouseRequest, reads
 from core.pages.session import theme_of
 from core.templatetags.figures import words
 from evaluation import selectors
+from evaluation.chart_words import for_reader
 from evaluation.engine.protocol import JOIN
 from evaluation.models import AuditRun, Verdict
 from evaluation.pages.pictures import asked_theme, drawn_once, picture, table_behind, themes_of
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 SUITES = frozenset({"fairness", "hallucination"})
 """Suites that measure by group."""
 KINDS = {
-    "calibration": "Calibration by group",
-    "tradeoff": "What another threshold would bring",
-    "heatmap": "Where groups cross",
+    "calibration": gettext_noop("Calibration by group"),
+    "tradeoff": gettext_noop("What another threshold would bring"),
+    "heatmap": gettext_noop("Where groups cross"),
 }
 
 
@@ -165,7 +166,7 @@ def _views(run: AuditRun, choice: Choice, measurements: Sequence[dict[str, Any]]
         yield View(
             kind=kind,
             heading=heading,
-            plan=plan,
+            plan=for_reader(plan),
             source=f"{reverse('audit-closer-chart', args=[run.pk, kind])}?{query}",
             table=f"{reverse('audit-closer-table', args=[run.pk, kind])}?{query}",
         )
@@ -221,7 +222,7 @@ def closer_chart(request: HouseRequest, pk: int, kind: str) -> HttpResponse:
     theme = asked_theme(request)
     _, plan, measurements = _asked(request, pk, kind)
     content = [measurements, plan.title, request.GET.get("by", ""), request.GET.get("rate", "")]
-    return picture(drawn_once(f"{kind}:{theme}", content, lambda: plan.draw(theme)), request)
+    return picture(drawn_once(kind, theme, content, lambda: plan), request)
 
 
 @require_safe

@@ -17,13 +17,14 @@ from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads_within
 from core.pages.session import theme_of
 from core.templatetags.figures import words
+from evaluation.chart_words import for_reader
 from evaluation.comparing import CANDIDATES, Comparison, comparable_runs, compare_runs, compared_runs
 from evaluation.engine.differences import Difference, corrected
 from evaluation.pages.pictures import asked_theme, drawn_once, picture, themes_of
 from evaluation.templatetags.metrics import metric_title
 
 if TYPE_CHECKING:
-    from evaluation.charts import Chart
+    from evaluation.charts import ChartPlan
 
 SIDES = ("left", "right")
 PAGE_SIZE = 50
@@ -136,7 +137,7 @@ def _plan_of(family: Sequence[Difference], found: Comparison) -> Any:
     from evaluation.charts import NothingToDrawError, plan_differences
 
     try:
-        return plan_differences(family, alpha=found.alpha)
+        return for_reader(plan_differences(family, alpha=found.alpha))
     except NothingToDrawError:
         return None
 
@@ -153,10 +154,10 @@ def compare_chart(request: HouseRequest) -> HttpResponse:
         raise Http404(refusal) from refusal
     family = _shown(request, found).family
 
-    def draw() -> Chart:
-        from evaluation.charts import differences_chart
+    def make() -> ChartPlan:
+        from evaluation.charts import plan_differences
 
-        return differences_chart(family, alpha=found.alpha, theme=theme)
+        return plan_differences(family, alpha=found.alpha)
 
-    content = [[vars(item) for item in family], found.alpha, theme]
-    return picture(drawn_once("differences", content, draw), request)
+    content = [[vars(item) for item in family], found.alpha]
+    return picture(drawn_once("differences", theme, content, make), request)

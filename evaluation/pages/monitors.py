@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.access import can
+from core.kept import kept
 from core.models import User
 from core.pages.forms import HouseForm, perform
 from core.pages.lists import Choice, Column, Listing, ListPlan, read_list
@@ -19,6 +20,7 @@ from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation import selectors_alerts
 from evaluation import selectors_monitors as selectors
 from evaluation.access_monitors import check_may_make_monitor, check_may_steer_monitor
+from evaluation.chart_words import for_reader
 from evaluation.charts import NothingToDrawError
 from evaluation.models import Monitor, MonitorWindow
 from evaluation.pages.monitors_forms import HandOverForm, PauseForm, attempt_at_fields, one_of
@@ -110,8 +112,7 @@ def monitor_context(request: HouseRequest, monitor: Monitor) -> dict[str, Any]:
     seen = seen_of(request, monitor)
     ended = [row for row in reversed(seen.windows) if row.status in selectors.FINAL]
     judged = [row for row in ended if row.status == MonitorWindow.Status.JUDGED]
-    newest = selectors.newest_measured(monitor, until=seen.windows[-1].index) if seen.windows else None
-    choices = selectors.stream_choices(newest)
+    choices = streams_of(monitor, seen.windows)
     asked = asked_of(request, choices, first=_first_stream(judged))
     return {
         "monitor": monitor,
@@ -130,6 +131,18 @@ def monitor_context(request: HouseRequest, monitor: Monitor) -> dict[str, Any]:
         "minimum": monitor.protocol.body.get("drift", {}).get("minimum_window", 50),
         "may_steer": can(check_may_steer_monitor, request.user, monitor),
     }
+
+
+def streams_of(monitor: Monitor, windows: Sequence[MonitorWindow] | None = None) -> list[selectors.StreamChoice]:
+    """What can be looked at: the streams of the newest window that has any, or of the newest of some windows."""
+    if windows is not None and not windows:
+        return []
+    until = windows[-1].index if windows else None
+
+    def newest() -> list[selectors.StreamChoice]:
+        return selectors.stream_choices(selectors.newest_measured(monitor, until=until))
+
+    return kept("streams", monitor.pk, until, make=newest)
 
 
 def _theme(request: HouseRequest) -> str:
@@ -177,7 +190,7 @@ def _pictures(seen: Seen, asked: StreamAsked) -> list[dict[str, Any]]:
 def planned(plan: Callable[[], Any]) -> dict[str, Any]:
     """A plan, or why nothing can be drawn."""
     try:
-        return {"plan": plan()}
+        return {"plan": for_reader(plan())}
     except NothingToDrawError as error:
         return {"plan": None, "why_not": error.message, "remedy": error.remedy}
 

@@ -24,7 +24,7 @@ def _asked(request: HouseRequest) -> StreamAsked:
 
 def _drawn(kind: str, plan: ChartPlan, request: HouseRequest, *content: object) -> HttpResponse:
     theme = asked_theme(request)
-    return picture(drawn_once(f"{kind}:{theme}", [plan.title, repr(content)], lambda: plan.draw(theme)), request)
+    return picture(drawn_once(kind, theme, [plan.title, repr(content)], lambda: plan), request)
 
 
 @require_safe

@@ -13,6 +13,7 @@ from django.utils.translation import gettext
 
 from core.access import holders_of
 from core.errors import AuscultError
+from core.kept import kept
 from core.models import Role, User
 from core.pages.forms import HouseForm
 from core.pages.readers import HouseRequest
@@ -116,7 +117,7 @@ class MonitorForm(HouseForm):
     )
     reference_cohort = CohortChoice(
         queryset=None,
-        label="Reference",
+        label="Reference cohort",
         empty_label="Choose a cohort",
         help_text="What windows are compared with. Best are patients of this very site, from when all was well.",
     )
@@ -195,8 +196,8 @@ class MonitorForm(HouseForm):
         usable = [row.pk for row in selectors.watching_protocols()]
         fields["protocol"].queryset = Protocol.objects.filter(pk__in=usable).defer("source", "body")
         fields["reference_cohort"].queryset = selectors.reference_cohorts()
-        fields["owner"].queryset = _people(Role.AUDITOR)
-        fields["escalate_to"].queryset = _people(*TOLD_LAST)
+        _offer_people(fields["owner"], Role.AUDITOR)
+        _offer_people(fields["escalate_to"], *TOLD_LAST)
 
     def clean(self) -> dict[str, Any]:
         """What the service takes; each thing that is wrong stands at its field."""
@@ -293,8 +294,8 @@ class HandOverForm(HouseForm):
         begun = {"owner": monitor.owner_id, "escalate_to": monitor.escalate_to_id}
         super().__init__(*args, initial=begun, **kwargs)
         fields: dict[str, Any] = self.fields
-        fields["owner"].queryset = _people(Role.AUDITOR)
-        fields["escalate_to"].queryset = _people(*TOLD_LAST)
+        _offer_people(fields["owner"], Role.AUDITOR)
+        _offer_people(fields["escalate_to"], *TOLD_LAST)
 
 
 PLAIN = (
@@ -304,6 +305,12 @@ PLAIN = (
 """Fields that the service takes as they are."""
 
 
-def _people(*roles: Role) -> Any:
+def _offer_people(field: PersonChoice, *roles: Role) -> None:
     """Accounts with one of the roles, as options."""
-    return holders_of(*roles).order_by("first_name", "username")
+    people = holders_of(*roles).order_by("first_name", "username")
+    field.queryset = people
+
+    def shown() -> list[tuple[str, str]]:
+        return [(str(person.pk), field.label_from_instance(person)) for person in people]
+
+    field.choices = [("", field.empty_label), *kept("people", *roles, make=shown)]

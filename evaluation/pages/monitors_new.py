@@ -57,14 +57,16 @@ def _begun(request: HouseRequest) -> dict[str, Any]:
 
 
 def _lacks(form: MonitorForm) -> list[str]:
-    """What has to be there before a monitor can be made."""
+    """What has to be there before a monitor can be made. What can be chosen is read for it once, and then shown."""
     fields: dict[str, Any] = form.fields
     told = {
         "deployment": "No deployment runs. A chair or clinician lead deploys a version under Governance.",
         "protocol": "No approved protocol has a section on drift. An auditor locks one, and a chair approves it.",
         "reference_cohort": "There is no cohort that could be the reference. One is imported under Cohorts.",
     }
-    return [text for name, text in told.items() if not fields[name].queryset.exists()]
+    for name in told:
+        fields[name].choices = list(iter(fields[name].choices))  # Its length alone would be a query more.
+    return [text for name, text in told.items() if not any(value for value, _word in fields[name].choices)]
 
 
 def _preview(form: MonitorForm) -> dict[str, Any]:

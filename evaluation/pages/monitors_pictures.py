@@ -13,8 +13,10 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.http import urlencode
 
+from core.kept import kept
 from core.pages.readers import HouseRequest
 from evaluation import selectors_monitors as selectors
+from evaluation.chart_words import for_reader
 from evaluation.engine.drift.words import effect_words
 from evaluation.models import Monitor, MonitorWindow, StreamPoint
 from evaluation.pages.monitors_words import group_words, has_two_sides, leading_of, stream_words
@@ -67,8 +69,8 @@ def seen_of(request: HouseRequest, monitor: Monitor) -> Seen:
     if windows:
         span = windows[-1].closes_at - windows[0].opens_at
         around = max(span / len(windows), timedelta(hours=1))
-        until = windows[-1].closes_at + around
-        marks = selectors.marks_of(monitor, since=windows[0].opens_at - around, until=until)
+        shown = {"since": windows[0].opens_at - around, "until": windows[-1].closes_at + around}
+        marks = kept("marks", monitor.pk, shown, make=lambda: selectors.marks_of(monitor, **shown))
     return Seen(monitor=monitor, page=page, windows=windows, marks=tuple(marks))
 
 
@@ -183,4 +185,4 @@ def table_of(request: HouseRequest, monitor: Monitor, plan: ChartPlan) -> HttpRe
     """The numbers behind a picture: a part of the page, or a page of its own."""
     part = bool(request.headers.get("HX-Request"))
     template = "evaluation/_chart_table.html" if part else "evaluation/monitor_chart_table.html"
-    return render(request, template, {"monitor": monitor, "chart": plan})
+    return render(request, template, {"monitor": monitor, "chart": for_reader(plan)})

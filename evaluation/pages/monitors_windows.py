@@ -20,7 +20,7 @@ from evaluation import selectors_monitors as selectors
 from evaluation.access import check_may_read_patients
 from evaluation.engine.drift.words import effect_words, unit_words
 from evaluation.models import MonitorWindow, StreamPoint
-from evaluation.pages.monitors import group_options, grouped, planned
+from evaluation.pages.monitors import group_options, grouped, planned, streams_of
 from evaluation.pages.monitors_pictures import asked_of, seen_of, stream_plan
 from evaluation.pages.monitors_words import (
     group_words,
@@ -127,7 +127,7 @@ def _stream_of(column: str) -> str:
 def monitor_stream(request: HouseRequest, pk: int) -> HttpResponse:
     """The history of one stream, over all studies and by group."""
     monitor = selectors.get_monitor(pk)
-    choices = selectors.stream_choices(selectors.newest_measured(monitor))
+    choices = streams_of(monitor)
     asked = asked_of(request, choices)
     if not asked.stream:
         raise Http404

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from evaluation.charts import e_value
@@ -93,15 +94,20 @@ def span_words(window: MonitorWindow, zone: str) -> str:
     there = ZoneInfo(zone)
     start, end = window.opens_at.astimezone(there), window.closes_at.astimezone(there)
     if (end - start).total_seconds() < 86_000 or (start.hour, start.minute) != (end.hour, end.minute):
-        first = f"{start.day} {start:%b %Y %H:%M}"
+        first = f"{start.day} {date_format(start, 'M Y H:i')}"
         return (
             gettext("%(first)s to %(end)s") % {"first": first, "end": f"{end:%H:%M}"}
             if start.date() == end.date()
-            else gettext("%(first)s to %(day)s %(end)s") % {"first": first, "day": end.day, "end": f"{end:%b %Y %H:%M}"}
+            else gettext("%(first)s to %(day)s %(end)s")
+            % {"first": first, "day": end.day, "end": date_format(end, "M Y H:i")}
         )
-    head = f"{start.day}" if (start.month, start.year) == (end.month, end.year) else f"{start.day} {start:%b}"
+    head = (
+        f"{start.day}"
+        if (start.month, start.year) == (end.month, end.year)
+        else f"{start.day} {date_format(start, 'M')}"
+    )
     head += f" {start.year}" if start.year != end.year else ""
-    return gettext("%(head)s to %(day)s %(end)s") % {"head": head, "day": end.day, "end": f"{end:%b %Y}"}
+    return gettext("%(head)s to %(day)s %(end)s") % {"head": head, "day": end.day, "end": date_format(end, "M Y")}
 
 
 @dataclass(frozen=True, kw_only=True)

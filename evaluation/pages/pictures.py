@@ -12,14 +12,15 @@ from django.shortcuts import render
 from core.digests import sha256_json
 from core.pages.readers import HouseRequest
 from core.pages.sizes import remember_size
+from evaluation.chart_words import for_reader, language
 from evaluation.models import AuditRun
 
 if TYPE_CHECKING:
-    from evaluation.charts import Chart, ChartPlan, Theme
+    from evaluation.charts import ChartPlan, Theme
 
 THEMES: dict[str, Theme] = {"light": "light", "dark": "dark", "print": "print"}
 CHART_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-DRAWN = 2
+DRAWN = 3
 """Part of the key of every stored picture: raised when charts are drawn differently, so that none stays as it was."""
 
 
@@ -40,12 +41,12 @@ def asked_theme(request: HouseRequest) -> Theme:
     return theme
 
 
-def drawn_once(kind: str, content: Any, draw: Callable[[], Chart]) -> str:
-    """The SVG of a chart, drawn once for each content."""
-    cache, key = caches["pictures"], f"chart:{DRAWN}:{kind}:{sha256_json(content)}"
+def drawn_once(kind: str, theme: Theme, content: Any, make: Callable[[], ChartPlan]) -> str:
+    """The SVG of a chart in the language of the page, drawn once for each content."""
+    cache, key = caches["pictures"], f"chart:{DRAWN}:{kind}:{theme}:{language()}:{sha256_json(content)}"
     svg: str | None = cache.get(key)
     if svg is None:
-        svg = draw().svg
+        svg = for_reader(make()).draw(theme).svg
         cache.set(key, svg, timeout=None)
     return svg
 
@@ -63,4 +64,4 @@ def table_behind(request: HouseRequest, run: AuditRun, plan: ChartPlan) -> HttpR
     """The numbers behind a chart: a part of the page, or a page of its own."""
     part = bool(request.headers.get("HX-Request"))
     template = "evaluation/_chart_table.html" if part else "evaluation/chart_table.html"
-    return render(request, template, {"run": run, "chart": plan})
+    return render(request, template, {"run": run, "chart": for_reader(plan)})

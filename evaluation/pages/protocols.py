@@ -17,6 +17,7 @@ from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from evaluation.access import check_may_approve_protocol, check_may_lock_protocol
 from evaluation.models import Protocol
+from evaluation.pages.runs import RUNS_OF_PROTOCOL
 from evaluation.selectors import get_protocol, list_protocols, runs_by_protocol
 from evaluation.services.protocols import approve_protocol, lock_protocol
 
@@ -101,7 +102,7 @@ def protocol_detail(request: HouseRequest, pk: int) -> HttpResponse:
     context = {
         "protocol": protocol,
         "body": protocol.body,
-        "runs": runs_by_protocol(protocol),
+        "listing": read_list(request.GET, runs_by_protocol(protocol), RUNS_OF_PROTOCOL),
         "may_approve": can(check_may_approve_protocol, request.user),
     }
     return render(request, "evaluation/protocol.html", context)

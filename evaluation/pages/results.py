@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from csp.decorators import csp_exempt
 from django.http import Http404, HttpResponse
 from django.views.decorators.http import require_safe
 
+from core.kept import kept
 from core.pages.readers import HouseRequest, reads
 from evaluation import selectors
 from evaluation.models import AuditRun, Verdict
@@ -17,14 +19,14 @@ from evaluation.pages.pictures import asked_theme, drawn_once, picture, table_be
 from models_registry.services.versions import model_store
 
 if TYPE_CHECKING:
-    from evaluation.charts import Chart, Theme
+    from evaluation.charts import ChartPlan, Theme
 
 
 def result_context(request: HouseRequest, run: AuditRun) -> dict[str, Any]:
     """Everything the page of a finished run shows below its head."""
     summary = selectors.verdicts_of(run)
     evidence, trouble = selectors.evidence_in_short(run)
-    found = selectors.measured_of(run)
+    found = kept("measured", run.pk, run.evidence_digest, make=partial(selectors.measured_of, run))
     advice = selectors.advice_of(run, evidence)
     return {
         "summary": summary,
@@ -51,12 +53,12 @@ def chart_of(run: AuditRun, verdict: Verdict, *, theme: Theme) -> str:
     """The forest plot of one verdict as SVG, drawn once for each content and theme."""
     measurements = selectors.measurements_behind(run, verdict)
 
-    def draw() -> Chart:
-        from evaluation.charts import forest_chart
+    def make() -> ChartPlan:
+        from evaluation.charts import plan_forest
 
-        return forest_chart(measurements, verdict.detail, theme=theme)
+        return plan_forest(measurements, verdict.detail)
 
-    return drawn_once(f"forest:{theme}", [measurements, verdict.detail], draw)
+    return drawn_once("forest", theme, [measurements, verdict.detail], make)
 
 
 @require_safe

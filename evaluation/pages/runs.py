@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -82,6 +83,13 @@ RUNS = ListPlan(
     ),
     size=PAGE_SIZE,
 )  # fmt: skip
+
+
+RUNS_OF_PROTOCOL = replace(
+    RUNS, columns=tuple(column for column in RUNS.columns if column.key != "protocol"), size=20, anchor="runs",
+    search=tuple(name for name in RUNS.search if name != "protocol__name"), searched="System, version or cohort",
+)  # fmt: skip
+"""The audits by one protocol, on its page."""
 
 
 @require_safe

@@ -75,7 +75,7 @@ def _responsible(alert: Alert) -> list[User]:
 
 def _tell(alert: Alert, people: list[User], *, step: str, urgency: Any, title: str = "", text: str = "") -> int:
     monitor = alert.monitor
-    where = f"Monitor {monitor.name} of {monitor.deployment}."
+    where = f"It comes from the monitor {monitor.name} of {monitor.deployment}."
     return notify(
         to=people,
         topic=Topic.MONITORS,

@@ -26,7 +26,7 @@ def tell_handed_over(monitor: Monitor, *, before: Iterable[User], by: User) -> i
             to=[person],
             topic=Topic.MONITORS,
             title=f"{by} handed the monitor {monitor.name} over",
-            text=f"{words}\nMonitor {monitor.name} of {monitor.deployment}.",
+            text=f"{words}\nIt is the monitor {monitor.name} of {monitor.deployment}.",
             href=reverse("monitor", args=[monitor.pk]),
             key=f"monitor:{monitor.pk}:handed-over-{timezone.now():%Y%m%d%H%M%S%f}",
             urgency=Urgency.ACTION,

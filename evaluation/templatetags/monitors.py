@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from django import template
+from django.utils.translation import gettext, npgettext
 
-from core.templatetags.figures import MISSING, count
+from core.spoken import spoken_value
+from core.templatetags.figures import MISSING, count, nouns
 from evaluation.charts import e_value
 from evaluation.models import MonitorWindow
 from evaluation.pages.monitors_words import group_words, stream_words
@@ -27,7 +29,7 @@ MESSAGES = {"due": "waiting", "sent": "done", "dead": "failed", "dropped": "drop
 @register.filter
 def evidence(log_e: float | None) -> str:
     """Evidence of a change: ``.31``, ``180``, ``10^7``; an en dash where there is none."""
-    return e_value(log_e) or MISSING
+    return spoken_value(e_value(log_e)) or MISSING
 
 
 @register.filter
@@ -98,20 +100,21 @@ def stream_title(item: dict[str, Any]) -> str:
 def rhythm(monitor: Any) -> str:
     """When a monitor looks: ``at 0 6 * * 1``, ``every 6 hours``."""
     if monitor.crontab:
-        return f"at {monitor.crontab}"
+        return gettext("at %(crontab)s") % {"crontab": monitor.crontab}
     seconds = int(monitor.every_seconds or 0)
-    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+    for size, words in ((86400, "day,days"), (3600, "hour,hours"), (60, "minute,minutes"), (1, "second,seconds")):
         if seconds and seconds % size == 0:
-            number = seconds // size
-            return f"every {word}" if number == 1 else f"every {number} {word}s"
-    return "never"
+            number, (one, many) = seconds // size, words.split(",")
+            span = npgettext("count", one, many, 1) if number == 1 else nouns(number, words)
+            return gettext("every %(span)s") % {"span": span}
+    return gettext("never")
 
 
 @register.filter
 def window_length(monitor: Any) -> str:
     """``1 week``, ``500 studies``."""
-    words = {"count": ("study", "studies")}.get(monitor.window_unit, (monitor.window_unit, f"{monitor.window_unit}s"))
-    return f"{monitor.window_size:,} {words[0] if monitor.window_size == 1 else words[1]}"
+    words = "study,studies" if monitor.window_unit == "count" else f"{monitor.window_unit},{monitor.window_unit}s"
+    return nouns(monitor.window_size, words)
 
 
 @register.filter
@@ -120,10 +123,10 @@ def alarm_odds(monitor: Any) -> str:
     rules = monitor.protocol.body.get("drift", {}).get("false_alarms", {})
     if monitor.cycle > 1:
         windows = int(rules.get("run_length", 1000))
-        return f"since it began anew, at least {windows:,} windows on average to a false alarm"
+        return spoken_value(f"since it began anew, at least {windows:,} windows on average to a false alarm")
     alpha = float(rules.get("alpha", 0.05))
     told = f"{100 * alpha:g} %"
-    return f"at most {told} for any false alarm, however long it watches"
+    return spoken_value(f"at most {told} for any false alarm, however long it watches")
 
 
 @register.filter

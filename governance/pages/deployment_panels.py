@@ -13,9 +13,11 @@ from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from governance.access_deployments import check_may_decide, check_may_deploy, check_may_suspend
 from governance.execution_deployments import CONFIRM_WITHIN
+from governance.pages import shared
 from governance.policies.findings import GateOutcome
 from governance.selectors import deployments as selectors
 from governance.selectors.approvals import USABLE
+from governance.selectors.gates_now import in_use_without_gate
 from models_registry.models import AISystem, ModelVersion, VersionStatus
 from models_registry.services.suspensions import reason_of
 
@@ -71,7 +73,7 @@ def gates_that_closed(user: User) -> Iterator[QueueItem]:
     """Chairs see the versions in use that would not be let in today."""
     if not can(check_may_decide, user):
         return
-    for version, findings in selectors.in_use_without_gate():
+    for version, findings in in_use_without_gate(shared.gates()):
         first = findings.open_items[0]
         yield QueueItem(
             title=gettext("%(version)s is in use and does not pass %(policy)s any more")

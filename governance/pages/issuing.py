@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from core.access import can
 from core.errors import AuscultError, NotFoundError
+from core.models import User
 from core.pages.forms import HouseForm, attempt
 from core.pages.readers import HouseRequest, reads
 from evaluation.models import AuditRun
@@ -49,14 +50,10 @@ class IssueForm(HouseForm):
     def __init__(self, *args: Any, kind: ReportKind, runs: list[AuditRun], **kwargs: Any) -> None:
         kwargs["initial"] = {"language": LANGUAGES[0], "run": str(runs[0].pk) if runs else ""}
         super().__init__(*args, **kwargs)
-        self.runs = {str(run.pk): run for run in runs}
-        choices = [(key, _run_words(run)) for key, run in self.runs.items()]
+        choices = [(str(run.pk), _run_words(run)) for run in runs]
         if not kind.needs_run or not choices:
             choices.append(("", "no audit: the version alone"))
         self.fields["run"].choices = choices  # type: ignore[attr-defined]
-
-    def clean_run(self) -> AuditRun | None:
-        return self.runs.get(self.cleaned_data["run"])
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -87,7 +84,7 @@ def report_new(request: HouseRequest, slug: str, pk: int, kind: str) -> HttpResp
     found, judged = _kind(kind), selectors.judge_version(slug, pk)
     runs = documents.runs_to_report(judged.version)
     form = _form(request, found, runs)
-    report = attempt(form, partial(request_report, kind=kind, version=judged.version, by=request.user))
+    report = attempt(form, partial(_request, kind=kind, version=judged.version, by=request.user))
     if report:
         messages.success(request, "The report is being written. It appears on this page when it is issued.")
         return redirect("report", pk=report.pk)
@@ -97,6 +94,11 @@ def report_new(request: HouseRequest, slug: str, pk: int, kind: str) -> HttpResp
         "may_issue": can(check_may_issue, request.user),
     }
     return render(request, "governance/report_new.html", context, status=form.status)
+
+
+def _request(*, kind: str, version: ModelVersion, language: str, run: str, by: User) -> Report:
+    chosen = documents.run_to_report(version, run)
+    return request_report(kind=kind, version=version, run=chosen, language=language, by=by)
 
 
 def _context(kind: str, found: ReportKind, judged: Judged) -> dict[str, Any]:
@@ -139,8 +141,7 @@ def report_preview(request: HouseRequest, slug: str, pk: int, kind: str) -> Http
     """The report as it would be, for the frame: it may run nothing, load nothing and send nothing."""
     _kind(kind)
     version, language = get_version(slug, pk), request.GET.get("language", LANGUAGES[0])
-    wanted = request.GET.get("run", "")
-    run = next((one for one in documents.runs_to_report(version) if str(one.pk) == wanted), None)
+    run = documents.run_to_report(version, request.GET.get("run", ""))
     try:
         html = preview_report(kind=kind, version=version, run=run, language=language, by=request.user)
         response = HttpResponse(html)

@@ -13,15 +13,16 @@ from core.kept import kept
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from evaluation.models import AuditRun, Outcome, RunStatus
-from evaluation.selectors import newest_by_protocol, requested_runs
 from governance import selectors
 from governance.access import check_may_issue, check_may_open_review
 from governance.models import Bundle, Report, Review
+from governance.pages import shared
 from governance.reports.base import REPORTS
 from governance.selectors.documents import ReportRow, report_rows, title_of
 from governance.selectors.policies import policies_for
+from governance.selectors.review_room import votable_first
 from governance.services.reviews import OPENABLE, check_requested_since
-from models_registry.models import ModelVersion, VersionStatus
+from models_registry.models import ModelVersion
 from models_registry.selectors import void_versions
 
 OUTCOME_TONES = {Outcome.PASS: "pass", Outcome.FAIL: "fail", Outcome.INSUFFICIENT: "insufficient"}
@@ -83,8 +84,8 @@ def decisions(user: User, version: ModelVersion) -> Panel | None:
 
 @queue_source
 def votes_and_reviews(user: User) -> Iterator[QueueItem]:
-    for row in selectors.open_reviews_for(user):
-        if row.may_vote:
+    for row, may_vote in votable_first(shared.open_reviews(), user):
+        if may_vote:
             yield QueueItem(
                 title=gettext("Vote on %(version)s") % {"version": row.review.version},
                 why=gettext("%(opened_by)s opened the review; %(reject)s of at least %(quorum)s votes are cast.")
@@ -115,18 +116,17 @@ def votes_and_reviews(user: User) -> Iterator[QueueItem]:
                 tone="insufficient",
                 word="Approval void",
             )
-        undecided = Review.objects.exclude(status=Review.Status.WITHDRAWN)
-        done = requested_runs().filter(newest_by_protocol(), version__status=VersionStatus.IN_AUDIT)
-        for run in done.exclude(pk__in=undecided.values("run")):
+        for audit in shared.audits_to_review():
+            outcome = Outcome(audit.outcome)
             yield QueueItem(
-                title=gettext("Open a review of %(version)s") % {"version": run.version},
+                title=gettext("Open a review of %(version)s") % {"version": audit.version},
                 why=gettext("Its audit by %(name)s is done: %(x)s.")
-                % {"name": run.protocol.name, "x": Outcome(run.outcome).label.lower()},
-                href=reverse("audit", args=[run.pk]),
-                since=run.finished_at or run.requested_at,
-                tone=OUTCOME_TONES[Outcome(run.outcome)],
-                word=str(Outcome(run.outcome).label),
-                evidence_at=run.finished_at,
+                % {"name": audit.protocol, "x": outcome.label.lower()},
+                href=reverse("audit", args=[audit.run]),
+                since=audit.finished_at or audit.requested_at,
+                tone=OUTCOME_TONES[outcome],
+                word=str(outcome.label),
+                evidence_at=audit.finished_at,
             )
     if can(check_may_issue, user):
         yield from _failed_documents(user)

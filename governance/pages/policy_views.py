@@ -18,12 +18,13 @@ from core.pages.forms import SummaryLine
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from evaluation.models import AuditRun
 from governance.access_policies import check_may_accept_gap, check_may_approve_policy
-from governance.models import Policy
+from governance.pages import shared
 from governance.policies.findings import GOOD, GateFindings, ItemFinding
 from governance.policies.form import IN_FORCE
 from governance.policies.form import Policy as Rules
 from governance.policies.reading import PolicyError
 from governance.selectors import policies as selectors
+from governance.selectors.gates_now import Gap, gaps_for
 from models_registry.models import ModelVersion
 
 MOST_FILE = 1_000_000
@@ -121,12 +122,11 @@ def gates_of_version(_user: User, version: ModelVersion) -> Panel | None:
 @queue_source
 def policies_and_gaps(user: User) -> Iterator[QueueItem]:
     """Policies that I may approve, and gaps that I may accept."""
-    standing: list[Policy] = []
-    if roles_of(user):
-        states = [Policy.Status.PROPOSED, Policy.Status.APPROVED]
-        standing = list(selectors.policies().filter(status__in=states))
-    for policy in standing:
-        if policy.status == Policy.Status.PROPOSED and can(check_may_approve_policy, user, policy):
+    if not roles_of(user):
+        return
+    now = shared.gates()
+    for policy in now.proposed:
+        if can(check_may_approve_policy, user, policy):
             yield QueueItem(
                 title=gettext("Approve the policy %(policy)s?") % {"policy": policy},
                 why=gettext("%(proposed_by)s proposed it: %(title)s. Somebody else puts it into force.")
@@ -135,12 +135,11 @@ def policies_and_gaps(user: User) -> Iterator[QueueItem]:
                 since=policy.proposed_at,
                 word="To approve",
             )
-    in_force = [policy for policy in standing if policy.status == Policy.Status.APPROVED]
-    for gap in selectors.gaps_for(user, in_force):
+    for gap in gaps_for(user, now):
         yield _gap(gap)
 
 
-def _gap(gap: selectors.Gap) -> QueueItem:
+def _gap(gap: Gap) -> QueueItem:
     address: list[Any] = [gap.version.system.slug, gap.version.pk, gap.policy.name]
     return QueueItem(
         title=gettext("Too little evidence: %(title)s (%(version)s)")

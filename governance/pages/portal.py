@@ -12,16 +12,19 @@ from typing import Any
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from core.digests import sha256_bytes
 from core.errors import AuscultError, ConflictError, DeniedError, NotFoundError
+from core.pages.lists import Column, Listing, ListPlan, read_list
 from core.pages.readers import HouseRequest, View, reads_granted
 from governance.models import Bundle, Grant
 from governance.selectors import portal as selectors
 from governance.selectors.grants import Standing, grant_by_id
-from governance.services.grants import LINK_MINUTES, create_link, enter_grant, enter_overview, use_link
+from governance.services.grants import LINK_MINUTES, create_link, enter_grant, enter_overview, enter_system, use_link
+from models_registry.models import ModelVersion
 
 
 def _portal(view: View) -> View:
@@ -39,10 +42,34 @@ def _portal(view: View) -> View:
 @_portal
 def overview(request: HouseRequest) -> HttpResponse:
     """Every grant of this person, with what is under those that stand."""
-    enter_overview(by=request.user)
-    held = selectors.held_by(request.user)
+    held = selectors.held(enter_overview(by=request.user))
     seen = [str(item.grant.pk) for item in held if item.standing == Standing.ACTIVE]
     return render(request, "governance/portal.html", {"held": held, "seen": ",".join(seen)})
+
+
+VERSIONS = ListPlan(
+    columns=(
+        Column(title=_("Version"), key="version", order=("label",)),
+        Column(title=_("Registered"), key="registered", order=("submitted_at",), down=True),
+        Column(title=_("Digest")),
+        Column(title=_("Signed bundles")),
+        Column(title=_("Requirements")),
+    ),
+    search=("label", "digest"),
+    searched=_("Version or digest"),
+    size=50,
+)  # fmt: skip
+
+
+@require_safe
+@_portal
+def system(request: HouseRequest, pk: int, slug: str) -> HttpResponse:
+    """Every version of one system under a grant, each with the bundles that were issued about it."""
+    grant, found = enter_system(pk=pk, slug=slug, by=request.user)
+    listing: Listing[ModelVersion] = read_list(request.GET, selectors.registered_versions(found), VERSIONS)
+    context = {"grant": grant, "system": found, "listing": listing, "seen": pk}
+    context["rows"] = selectors.with_bundles(listing.page)
+    return render(request, "governance/portal_system.html", context)
 
 
 @require_safe

@@ -12,7 +12,8 @@ from core.kept import kept
 from core.models import User
 from core.pages.panels import Panel, QueueItem, panel, queue_source
 from governance.access import check_may_answer
-from governance.selectors.questionnaire import read_sheet, unanswered_sheets
+from governance.pages import shared
+from governance.selectors.questionnaire import read_sheet
 from governance.selectors.statements import drafts_awaiting
 from models_registry.models import AISystem, ModelVersion
 
@@ -48,15 +49,15 @@ def drafts_and_questions(user: User) -> Iterator[QueueItem]:
             word="To check",
         )
     if can(check_may_answer, user):
-        for sheet in unanswered_sheets():
+        for sheet in shared.questionnaires_to_answer():
             yield QueueItem(
-                title=gettext("Answer the questions about %(name)s") % {"name": sheet.system.name},
+                title=gettext("Answer the questions about %(name)s") % {"name": sheet.name},
                 why=gettext(
                     "%(n_answered)s of %(asked)s are answered. What is open keeps it unknown which rules apply."
                 )
-                % {"n_answered": sheet.n_answered, "asked": len(sheet.asked)},
-                href=reverse("questionnaire", args=[sheet.system.slug]),
-                since=sheet.system.created_at,
+                % {"n_answered": sheet.n_answered, "asked": sheet.n_asked},
+                href=reverse("questionnaire", args=[sheet.slug]),
+                since=sheet.since,
                 tone="insufficient",
                 word="To answer",
             )

@@ -23,14 +23,14 @@ from core.pages.lists import Choice, Column, ListPlan, read_list
 from core.pages.readers import HouseRequest, reads, reads_within
 from core.pages.session import theme_of
 from core.pages.signing import SigningForm, ask_or_skip, attempt_signed
-from core.reach import grants_of
 from evaluation.pages.pictures import themes_of
 from evaluation.selectors import get_run, verdicts_of
 from governance import selectors
 from governance.access import check_may_issue, check_not_recused
 from governance.access_conditions import check_may_propose
-from governance.models import Bundle, Policy, Review, Vote
+from governance.models import Bundle, Condition, Policy, Review, Vote
 from governance.pages import review_forms as forms
+from governance.pages import shared
 from governance.selectors import review_room as room_selectors
 from governance.selectors.conditions import ConditionRow, unmet_conditions
 from governance.selectors.review_room import ReviewRoom
@@ -66,18 +66,29 @@ DECIDED = ListPlan(
 @reads_within
 def review_list(request: HouseRequest) -> HttpResponse:
     """What waits for votes, whole: it is never much. What was decided, as a list."""
-    unmet, user = unmet_conditions(), request.user
+    user = request.user
+    n_conditions, next_condition = kept("unmet", make=_unmet)
     context = {
-        "open_rows": kept("open_reviews", user.pk, sorted(grants_of(user)), make=lambda: _open_rows(user)),
+        "open_rows": _open_rows(user),
         "listing": read_list(request.GET, room_selectors.decided_reviews(), DECIDED),
-        "n_conditions": unmet.count(),
-        "next_condition": unmet.order_by("due_at").first(),
+        "n_conditions": n_conditions,
+        "next_condition": next_condition,
     }
     return render(request, "governance/reviews.html", context)
 
 
-def _open_rows(user: User) -> list[room_selectors.OpenReview]:
-    return room_selectors.with_waiting(selectors.open_reviews_for(user))
+def _open_rows(user: User) -> list[dict[str, Any]]:
+    waiting = shared.waited_for()
+    return [
+        {"row": row, "may_vote": may_vote, "waiting": waiting.get(row.review.pk, ())}
+        for row, may_vote in room_selectors.votable_first(shared.open_reviews(), user)
+    ]
+
+
+def _unmet() -> tuple[int, Condition | None]:
+    """How many conditions of approvals are still to be met, and the next of them."""
+    unmet = unmet_conditions()
+    return unmet.count(), unmet.order_by("due_at").first()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -114,8 +125,7 @@ def room_page(request: HouseRequest, pk: int, **sent: HouseForm) -> HttpResponse
             that of a condition, such as ``claim_12``.
     """
     user = request.user
-    roles = sorted(grants_of(user))
-    room = kept("review_room", pk, user.pk, roles, make=lambda: room_selectors.review_room(pk, user=user))
+    room = room_selectors.seen_by(user, kept("review_room", pk, make=lambda: room_selectors.room_of(pk)))
     [form] = sent.values()
     context: dict[str, Any] = {
         "room": room,

@@ -191,8 +191,8 @@ class Room:
 
     def context(self, failed: HouseForm | None) -> dict[str, Any]:
         """What the template of a risk needs. ``failed`` is the form that was sent and could not be done."""
-        # Read now, not before the act: a refusal may be about what somebody else did meanwhile.
-        line = selectors.line_of(self.risk)
+        # Read now, not before the act: a refusal may be about what somebody else did meanwhile, which is an act, too.
+        line = kept("risk-line", self.risk.pk, make=partial(selectors.line_of, self.risk))
         matrix = load_requirements().risk_matrix
         return {
             "form": failed,

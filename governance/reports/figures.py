@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import base64
-import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
-from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext as _
 
 from evaluation.engine.protocol import JOIN
-from governance.reports.engine_words import said
 from governance.reports.findings import metric_title
 from governance.reports.render import SVG_DATA
-from governance.reports.wording import inside, marked, spoken, style
+from governance.reports.wording import inside, spoken
 
 if TYPE_CHECKING:
-    from evaluation.charts import Chart, ChartPlan
+    from evaluation.charts import ChartPlan
 
 LONG = 16
 """Rows from which on a figure's table may go on the next page."""
@@ -75,8 +70,7 @@ def draw_closer_figures(evidence: dict[str, Any], verdict: dict[str, Any] | None
         return ()
     plans = list(_closer_plans(evidence["result"]["measurements"], verdict))
     return tuple(
-        _figure(number, title, plan.draw("print"), verdict["outcome"])
-        for number, (title, plan) in enumerate(plans, start=after + 1)
+        _figure(number, title, plan, verdict["outcome"]) for number, (title, plan) in enumerate(plans, start=after + 1)
     )
 
 
@@ -119,98 +113,31 @@ def _rate_behind(measurements: Sequence[dict[str, Any]], verdict: dict[str, Any]
 
 
 def _draw(number: int, evidence: dict[str, Any], verdict: dict[str, Any]) -> Figure:
-    from evaluation.charts import forest_chart
+    from evaluation.charts import plan_forest
 
-    chart = forest_chart(evidence["result"]["measurements"], verdict, theme="print")
     title = _("%(label)s by %(attribute)s: %(metric)s") % {
         "label": spoken(verdict["label"]),
         "attribute": spoken(verdict["attribute"]),
         "metric": metric_title(verdict["metric"]),
     }
-    return _figure(number, title, chart, verdict["outcome"])
+    plan = plan_forest(evidence["result"]["measurements"], verdict)
+    return _figure(number, title, plan, verdict["outcome"])
 
 
-def _figure(number: int, title: str, chart: Chart, outcome: str) -> Figure:
+def _figure(number: int, title: str, plan: ChartPlan, outcome: str) -> Figure:
+    from evaluation.chart_words import for_reader
     from evaluation.charts import BESIDE
 
-    rows = tuple(tuple(localised(str(cell)) for cell in row) for row in chart.table_rows if row[0] != BESIDE)
+    chart = for_reader(plan).draw("print")
+    rows = [(planned[0] == BESIDE, told) for planned, told in zip(plan.table_rows, chart.table_rows, strict=True)]
     return Figure(
         number=number,
         title=title,
-        finding=chart.title if in_english() else title,
+        finding=chart.title,
         outcome=outcome,
-        image=SVG_DATA + base64.b64encode(_localised_svg(chart, title).encode()).decode(),
-        text_alternative=chart.text_alternative if in_english() else _told(title, rows),
-        headers=tuple(localised(str(cell)) for cell in chart.table_headers),
-        rows=rows,
-        beside="; ".join(
-            f"{inside(localised(row[1]))}: {localised(row[2])}" for row in chart.table_rows if row[0] == BESIDE
-        ),
+        image=SVG_DATA + base64.b64encode(chart.svg.encode()).decode(),
+        text_alternative=chart.text_alternative,
+        headers=chart.table_headers,
+        rows=tuple(told for beside, told in rows if not beside),
+        beside="; ".join(f"{inside(told[1])}: {told[2]}" for beside, told in rows if beside),
     )
-
-
-def _told(title: str, rows: tuple[tuple[str, ...], ...]) -> str:
-    """A chart in words, from the rows beside it."""
-    return f"{title}. " + "; ".join(", ".join(cell for cell in row if cell) for row in rows) + "."
-
-
-# Charts write English. Their fixed words, so that they can be translated with the rest:
-CHART_WORDS = (
-    gettext_noop("Value (interval)"),
-    gettext_noop("Value (95% interval)"),
-    gettext_noop("Studies / patients"),
-    gettext_noop("n / patients"),
-    gettext_noop("Measure"),
-    gettext_noop("Group"),
-    gettext_noop("Studies"),
-    gettext_noop("Patients"),
-    gettext_noop("Remark"),
-    gettext_noop("Female"),
-    gettext_noop("Male"),
-    gettext_noop("Unknown"),
-    gettext_noop("not shown"),
-    gettext_noop("beyond the margin"),
-    gettext_noop("fewer than 11 patients"),
-    gettext_noop("suppressed: fewer than 11 patients"),
-)
-SVG_TEXT = re.compile(r"(<text[^>]*>)([^<]+)(</text>)")
-SVG_LINES = re.compile(r"(<text[^>]*>)((?:<tspan[^>]*>[^<]*</tspan>)+)(</text>)")
-LINE = 68
-"""How many characters a heading has room for in one line."""
-NUMBER = re.compile(r"\d*\.?\d+(?:,\d{3})*(?:\.\d+)?")
-
-
-def in_english() -> bool:
-    """Whether the active language is the one that charts are written in."""
-    return (get_language() or "en").split("-")[0] == "en"
-
-
-def localised(text: str) -> str:
-    """A chart's text in the active language: known words and forms translated, numbers with that language's marks."""
-    told = said(text) if text.strip() else text
-    return NUMBER.sub(lambda found: _number(found[0]), told) if told == text and not in_english() else told
-
-
-def _number(text: str) -> str:
-    """``.61`` as ``0,61`` and ``1,204`` as ``1.204`` where the language writes so."""
-    return marked(f"0{text}" if text.startswith(".") and style().leading_zero else text)
-
-
-def _localised_svg(chart: Chart, title: str) -> str:
-    """The picture with its words in the active language; its heading, a sentence in English, becomes the title."""
-    if in_english():
-        return chart.svg
-    title = title[:1].upper() + title[1:]
-    with_words = SVG_TEXT.sub(lambda found: f"{found[1]}{_word(found[2], chart, title)}{found[3]}", chart.svg)
-    return SVG_LINES.sub(lambda found: found[1] + _lines(title, found[2]) + found[3], with_words)
-
-
-def _word(text: str, chart: Chart, title: str) -> str:
-    return escape(title if unescape(text) == chart.title else localised(unescape(text)), quote=False)
-
-
-def _lines(title: str, lines: str) -> str:
-    """The title in the lines that the heading had, which breaks where the picture ends."""
-    tags = re.findall(r"<tspan[^>]*>", lines)
-    texts = textwrap.wrap(title, LINE)[: len(tags)]
-    return "".join(f"{tag}{escape(text, quote=False)}</tspan>" for tag, text in zip(tags, texts, strict=False))

@@ -8,11 +8,8 @@ from pathlib import Path
 from django.conf import settings
 from django.db.models import Prefetch, QuerySet
 
-from core.access import Permission, can
 from core.errors import NotFoundError
-from core.models import User
 from evaluation.models import AuditRun
-from governance.access import check_may_vote
 from governance.models import Bundle, Recusal, Report, Review, Vote
 from models_registry.models import ModelVersion
 from models_registry.selectors import unshown
@@ -35,15 +32,6 @@ class Tally:
         return max(0, self.quorum - self.reject)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReviewRow:
-    """An open review in somebody's list: what it is about, how it stands, whether they may vote and why not."""
-
-    review: Review
-    tally: Tally
-    may_vote: Permission
-
-
 def reviews() -> QuerySet[Review]:
     """Every review with what its row shows, newest first. Three queries, however many there are."""
     people = ("submitter", "runner", "protocol_approver", "opened_by")
@@ -52,15 +40,6 @@ def reviews() -> QuerySet[Review]:
     about = ("version__system", "run__protocol", "run__cohort__cohort", "policy")
     rows = Review.objects.select_related(*about, *people).prefetch_related(votes, recusals)
     return rows.defer(*unshown("version"), "run__protocol__source", "run__protocol__body", "run__cohort__summary")
-
-
-def open_reviews_for(user: User) -> list[ReviewRow]:
-    """Open reviews, those first on which the person may vote."""
-    rows = [
-        ReviewRow(review=review, tally=_tally(review), may_vote=can(check_may_vote, user, review))
-        for review in reviews().filter(status=Review.Status.OPEN)
-    ]
-    return sorted(rows, key=lambda row: not row.may_vote)
 
 
 def review_by_id(pk: int) -> Review:
@@ -73,15 +52,6 @@ def review_by_id(pk: int) -> Review:
     if review is None:
         raise NotFoundError(f"There is no review {pk}.", remedy="Open it from the list of reviews.")
     return review
-
-
-def _tally(review: Review) -> Tally:
-    choices = [vote.choice for vote in review.votes.all()]
-    return Tally(
-        approve=choices.count(Vote.Choice.APPROVE),
-        reject=choices.count(Vote.Choice.REJECT),
-        quorum=review.quorum,
-    )
 
 
 def reports_list(*, run: AuditRun | None = None, version: ModelVersion | None = None) -> list[Report]:

@@ -17,7 +17,7 @@ from governance.access_conditions import (
     check_may_reassign,
     check_may_remove,
 )
-from governance.models import Condition, Review, Vote
+from governance.models import Condition, Review
 from governance.standing.condition_states import ALIVE, UNMET
 from models_registry.models import ModelVersion
 
@@ -53,14 +53,13 @@ def condition_by_id(pk: int) -> Condition:
     return found
 
 
-def condition_rows(review: Review, *, user: User) -> list[ConditionRow]:
-    """The conditions of a review as somebody sees them, by their days; what was taken back is left out."""
-    frozen = Vote.objects.filter(review=review, choice=Vote.Choice.APPROVE).exists()
-    rows = conditions().filter(review=review).exclude(status=Condition.Status.REMOVED)
-    return [_row(condition, user=user, frozen=frozen) for condition in rows]
+def conditions_of(review: Review) -> QuerySet[Condition]:
+    """The conditions of a review, by their days; what was taken back is left out."""
+    return conditions().filter(review=review).exclude(status=Condition.Status.REMOVED)
 
 
-def _row(condition: Condition, *, user: User, frozen: bool) -> ConditionRow:
+def row_for(condition: Condition, *, user: User, frozen: bool) -> ConditionRow:
+    """``frozen``: somebody voted to approve, so the conditions are not changed any more."""
     status = condition.status
     if status == Condition.Status.PROPOSED:
         may_remove = (

@@ -14,11 +14,9 @@ from core.errors import NotFoundError
 from core.models import LedgerEntry, OutgoingMail, User
 from evaluation.models import AuditRun, RunStatus
 from governance.models import Incident
-from governance.policies.findings import GateFindings, GateOutcome
 from governance.selectors.answers import newest_answers
 from governance.selectors.approvals import USABLE, Approval, standing_approval
 from governance.selectors.oversight import totals_of
-from governance.selectors.policies import gates, in_force
 from governance.standing.override_rates import Rate, rate_of
 from models_registry.models import AISystem, Deployment, ModelVersion, VersionStatus
 from models_registry.selectors import unshown
@@ -139,19 +137,6 @@ def approval_if_lifted(version: ModelVersion) -> Approval:
     if version.status == VersionStatus.SUSPENDED and approval.reason == f"{version} is suspended.":
         return replace(approval, stands=True, reason="")
     return approval
-
-
-def in_use_without_gate() -> list[tuple[ModelVersion, GateFindings]]:
-    """Versions that run somewhere, with each policy in force whose gate they do not pass now. What audits by other
-    protocols lack is left to the page of the gate."""
-    running = ModelVersion.objects.filter(deployments__status=Deployment.Status.RUNNING).distinct()
-    rows = running.select_related("system").defer("manifest", "sizes", "config", "card").order_by("pk")
-    versions = {version.pk: version for version in rows}
-    candidates = in_force() if versions else []
-    if not candidates:
-        return []
-    found = gates(list(versions.values()), candidates, asked_alone=True)
-    return [(versions[key[0]], item) for key, item in found.items() if item.outcome != GateOutcome.PASS]
 
 
 def mail_of(deployment: Deployment) -> OutgoingMail | None:

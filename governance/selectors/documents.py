@@ -184,9 +184,20 @@ def _void(version: ModelVersion, as_of: datetime) -> list[Change]:
 
 
 def runs_to_report(version: ModelVersion) -> list[AuditRun]:
-    """Finished audits of a version, newest first."""
+    """Finished audits of a version, newest first, with what a choice among them shows."""
+    shown = ("protocol__name", "cohort__cohort__name")
+    rows = _reportable(version).only("outcome", "version", "evidence_digest", *shown)
+    return list(rows.order_by("-finished_at", "-pk"))
+
+
+def run_to_report(version: ModelVersion, pk: str) -> AuditRun | None:
+    """One finished audit of a version, whole; None where its number is of none."""
+    return _reportable(version).filter(pk=int(pk)).first() if pk.isdecimal() and len(pk) < 18 else None
+
+
+def _reportable(version: ModelVersion) -> QuerySet[AuditRun]:
     rows = AuditRun.objects.filter(version=version, status=RunStatus.DONE).exclude(evidence_digest="")
-    return list(rows.select_related("protocol", "cohort__cohort").order_by("-finished_at", "-pk"))
+    return rows.select_related("protocol", "cohort__cohort")
 
 
 @dataclass(frozen=True, kw_only=True)

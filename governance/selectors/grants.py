@@ -131,6 +131,7 @@ def in_words(entries: Iterable[LedgerEntry]) -> list[Activity]:
 
 PAGES = {
     "overview": "Viewed the list of versions and bundles",
+    "system": "Viewed the versions and bundles of a system",
     "requirements": "Viewed the requirement status",
     "bundle": "Viewed the page of a bundle",
     "verifier": "Downloaded the verifier",

@@ -10,12 +10,10 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from core.access import can, roles_of
 from core.digests import sha256_json
 from core.errors import ConflictError, DigestMismatchError, NotFoundError
 from core.models import LedgerEntry, RoleGrant, User
-from evaluation.models import AuditRun, Protocol
-from governance.access_policies import check_may_accept_gap
+from evaluation.models import Protocol
 from governance.models import Acceptance, Policy
 from governance.persons import approved_alone
 from governance.policies.audits import same_site
@@ -29,7 +27,6 @@ from governance.selectors.policy_facts import gather
 from models_registry.models import AISystem, ModelVersion, VersionStatus
 
 Status = Policy.Status
-MOST_VERSIONS = 100
 HEAVY = ("manifest", "sizes", "config", "card")
 """Columns of a version that no policy asks for."""
 CURRENT = (
@@ -305,42 +302,3 @@ def people_by_role(roles: Iterable[str]) -> dict[str, list[User]]:
     for grant in grants.select_related("user").order_by("user__username"):
         found[grant.role].append(grant.user)
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gap:
-    """A lack of evidence that a person may accept."""
-
-    version: ModelVersion
-    policy: Policy
-    finding: ItemFinding
-
-
-def gaps_for(user: User, candidates: Sequence[Policy]) -> list[Gap]:
-    """What a person may accept now, of the newest versions. As many queries for one version as for a hundred."""
-    mine, rules = roles_of(user), {policy.pk: rules_of(policy) for policy in candidates}
-    asked = [policy for policy in candidates if mine & _waivers(rules[policy.pk])]
-    if not asked:
-        return []
-    rows = ModelVersion.objects.filter(status__in=CURRENT).select_related("system", "submitted_by").defer(*HEAVY)
-    versions = {version.pk: version for version in rows.order_by("-submitted_at", "-pk")[:MOST_VERSIONS]}
-    open_items = [
-        Gap(version=versions[version], policy=policy, finding=item)
-        for (version, key), found in gates(list(versions.values()), asked, asked_alone=True).items()
-        for policy in asked
-        if policy.pk == key
-        for item in found.open_items
-        if item.acceptable
-    ]
-    runs = AuditRun.objects.select_related("requested_by").in_bulk([gap.finding.run for gap in open_items])
-    return [
-        gap
-        for gap in open_items
-        if (audit := rules[gap.policy.pk].audit(gap.finding.item)) is not None
-        and gap.finding.run is not None
-        and can(check_may_accept_gap, user, item=audit, version=gap.version, run=runs[gap.finding.run])
-    ]
-
-
-def _waivers(rules: Rules) -> set[str]:
-    return {role for item in rules.audits if item.waiver for role in item.waiver.accepted_by}

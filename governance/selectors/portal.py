@@ -9,27 +9,30 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import QuerySet
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from core.errors import NotFoundError
 from core.models import User
 from governance.models import Bundle, Grant, Statement
 from governance.reports.wording import dated
-from governance.selectors.grants import Standing, grants, standing_of
+from governance.selectors.grants import Standing, standing_of
 from models_registry.models import AISystem, ModelVersion, VersionStatus
 from models_registry.selectors import unshown
 
 if TYPE_CHECKING:
     from governance.statuses import Judgement
 
+SHOWN = 5
+"""How many versions and bundles of each system the overview shows; the page of the system has all."""
 SMALL = re.compile(r"\b(?:[0-9]|10)(?= (?:patients?|studies|study|people|persons?|data subjects?)\b)")
 """A count of people below the smallest cell that is ever shown."""
 STATES = {
@@ -57,11 +60,20 @@ REGULATIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class GrantedSystem:
-    """A system under a grant: its versions, and the bundles that were issued about them, newest first."""
+    """A system under a grant: its newest versions, and the newest bundles that were issued about any of them.
+
+    ``n_versions`` and ``n_bundles`` count all of them.
+    """
 
     system: AISystem
     versions: tuple[ModelVersion, ...]
     bundles: tuple[Bundle, ...]
+    n_versions: int
+    n_bundles: int
+
+    @property
+    def has_more(self) -> bool:
+        return self.n_versions > len(self.versions) or self.n_bundles > len(self.bundles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +122,13 @@ class RequirementStatus:
     groups: tuple[StatusGroup, ...]
 
 
-def held_by(user: User) -> list[HeldGrant]:
+def held(own: Sequence[Grant]) -> list[HeldGrant]:
     """A regulator's grants with what is under them now. A fixed number of queries, however many there are."""
-    own = list(grants().filter(regulator=user))
     open_ids = {grant.pk for grant in own if standing_of(grant) == Standing.ACTIVE}
     ids = {system.pk for grant in own if grant.pk in open_ids for system in grant.systems.all()}
-    versions = _by_system(_visible_versions().filter(system__in=ids), lambda item: item.system_id)
-    bundles = _by_system(_issued().filter(review__version__system__in=ids), lambda item: item.review.version.system_id)
-    held = [
+    versions = _newest(_visible_versions().filter(system__in=ids), "system_id")
+    bundles = _newest(_issued().filter(review__version__system__in=ids), "review__version__system_id")
+    found = [
         HeldGrant(
             grant=grant,
             standing=standing_of(grant),
@@ -127,6 +138,8 @@ def held_by(user: User) -> list[HeldGrant]:
                     system=system,
                     versions=tuple(versions.get(system.pk, ())),
                     bundles=tuple(bundles.get(system.pk, ())),
+                    n_versions=_all_of(versions.get(system.pk, ())),
+                    n_bundles=_all_of(bundles.get(system.pk, ())),
                 )
                 for system in grant.systems.all()
                 if grant.pk in open_ids
@@ -134,14 +147,22 @@ def held_by(user: User) -> list[HeldGrant]:
         )
         for grant in own
     ]
-    return sorted(held, key=lambda item: item.standing != Standing.ACTIVE)
+    return sorted(found, key=lambda item: item.standing != Standing.ACTIVE)
 
 
-def _by_system(rows: Iterable[Any], key: Any) -> dict[int, list[Any]]:
+def _newest(rows: QuerySet[Any], system: str) -> dict[int, list[Any]]:
+    """The first few rows of each system in their order, each with how many the system has: one query."""
+    order: Any = rows.query.order_by
+    place = Window(RowNumber(), partition_by=[F(system)], order_by=order)
+    counted = rows.annotate(of_system=F(system), in_all=Window(Count("pk"), partition_by=[F(system)]), place=place)
     found: dict[int, list[Any]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
+    for row in counted.filter(place__lte=SHOWN).order_by(*order):
+        found.setdefault(row.of_system, []).append(row)
     return found
+
+
+def _all_of(rows: Sequence[Any]) -> int:
+    return int(rows[0].in_all) if rows else 0
 
 
 def _visible_versions() -> QuerySet[ModelVersion]:
@@ -152,7 +173,21 @@ def _visible_versions() -> QuerySet[ModelVersion]:
 
 def _issued() -> QuerySet[Bundle]:
     rows = Bundle.objects.filter(status=Bundle.Status.ISSUED).select_related("review__version__system")
-    return rows.defer(*unshown("review__version"))
+    return rows.defer(*unshown("review__version")).order_by("-issued_at", "-pk")
+
+
+def registered_versions(system: AISystem) -> QuerySet[ModelVersion]:
+    """Every version of a system that is submitted, newest first."""
+    return _visible_versions().filter(system=system)
+
+
+def with_bundles(versions: Iterable[ModelVersion]) -> list[tuple[ModelVersion, tuple[Bundle, ...]]]:
+    """Versions, each with the bundles that were issued about it, newest first: one query."""
+    rows = list(versions)
+    found: dict[int, list[Bundle]] = {}
+    for bundle in _issued().filter(review__version__in=rows):
+        found.setdefault(bundle.review.version_id, []).append(bundle)
+    return [(version, tuple(found.get(version.pk, ()))) for version in rows]
 
 
 def visible_version(pk: int) -> ModelVersion:

@@ -6,7 +6,7 @@ The number of queries does not grow with votes, comments, conditions or audits.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.core.cache import cache
@@ -27,14 +27,15 @@ from governance.access import (
 )
 from governance.models import Bundle, Comment, Recusal, Report, Review, Risk, Vote
 from governance.policies.findings import GateFindings
-from governance.selectors import ReviewRow, Tally, bundles_list, reports_list, review_by_id, reviews
+from governance.selectors import Tally, bundles_list, reports_list, review_by_id, reviews
 from governance.selectors.approvals import APPROVED_BY
-from governance.selectors.conditions import ConditionRow, condition_rows
+from governance.selectors.conditions import ConditionRow, conditions_of, row_for
 from governance.selectors.electorate import Standing, standing
 from governance.standing.version_diff import VersionDiff, compare
 from models_registry.services.versions import model_store
 
 MOST_RUNS = 100
+NOBODY = Permission(allowed=False, reason="")
 UNLISTED = ("protocol__source", "protocol__body", "cohort__summary")
 """What no list of runs shows: long texts and JSON."""
 
@@ -95,8 +96,19 @@ class ReviewRoom:
         return self.review.run.finished_at
 
 
-def review_room(pk: int, *, user: User) -> ReviewRoom:
-    """One review with everything that its page shows.
+def seen_by(user: User, room: ReviewRoom) -> ReviewRoom:
+    """A room with what a person may do in it: what is asked of the room costs no query."""
+    may_vote = can(check_may_vote, user, room.review)
+    return replace(
+        room,
+        conditions=tuple(row_for(row.condition, user=user, frozen=room.frozen) for row in room.conditions),
+        may_vote=may_vote,
+        may_approve=_may_approve(room.review, room.findings, room.findings_problem) if may_vote else may_vote,
+    )
+
+
+def room_of(pk: int) -> ReviewRoom:
+    """One review as it is for everybody: nobody may do anything in it yet.
 
     Raises:
         NotFoundError: there is none with this number.
@@ -105,7 +117,6 @@ def review_room(pk: int, *, user: User) -> ReviewRoom:
     votes, is_open = tuple(review.votes.all()), review.status == Review.Status.OPEN
     findings, problem = _findings(review) if is_open else (None, "")
     standing_now, runs = standing(review) if is_open else None, _runs(review)
-    may_vote = can(check_may_vote, user, review)
     others = tuple(run for run in runs if run.pk != review.run_id)
     return ReviewRoom(
         review=review,
@@ -113,7 +124,7 @@ def review_room(pk: int, *, user: User) -> ReviewRoom:
         tally=tally_of(review),
         recusals=tuple(review.recusals.all()),
         comments=tuple(review.comments.select_related("author")),
-        conditions=tuple(condition_rows(review, user=user)),
+        conditions=tuple(ConditionRow(condition=condition) for condition in conditions_of(review)),
         standing=standing_now,
         findings=findings,
         findings_problem=problem,
@@ -124,8 +135,8 @@ def review_room(pk: int, *, user: User) -> ReviewRoom:
         bundles=tuple(bundles_list(review=review)),
         excluded=_excluded(review),
         frozen=any(vote.choice == Vote.Choice.APPROVE for vote in votes),
-        may_vote=may_vote,
-        may_approve=_may_approve(review, findings, problem) if may_vote else may_vote,
+        may_vote=NOBODY,
+        may_approve=NOBODY,
     )
 
 
@@ -253,25 +264,33 @@ def _risks_since(review: Review, former: Review, *, until: datetime) -> tuple[tu
 
 @dataclass(frozen=True, kw_only=True)
 class OpenReview:
-    """An open review in the list: how it stands and whom it waits for."""
+    """An open review as everybody sees it, and how it stands."""
 
-    row: ReviewRow
-    waiting: tuple[User, ...]
-
-    @property
-    def review(self) -> Review:
-        return self.row.review
+    review: Review
+    tally: Tally
 
 
-def with_waiting(rows: Iterable[ReviewRow]) -> list[OpenReview]:
-    """Open reviews with those who may vote and have not; one query for all of them."""
-    rows = list(rows)
-    roles = {role for row in rows for role in voters_of(row.review)}
+def open_reviews() -> list[OpenReview]:
+    """Three queries, however many there are."""
+    rows = reviews().filter(status=Review.Status.OPEN)
+    return [OpenReview(review=review, tally=tally_of(review)) for review in rows]
+
+
+def waiting_for(found: Iterable[OpenReview]) -> dict[int, tuple[User, ...]]:
+    """Who may vote on each of some reviews, by its key, and has not; one query for all of them."""
+    rows = [item.review for item in found]
+    roles = {role for review in rows for role in voters_of(review)}
     grants = RoleGrant.objects.filter(role__in=roles, user__is_active=True, user__merged_into=None)
     held: dict[User, set[str]] = {}
     for grant in grants.select_related("user").order_by("user__username"):
         held.setdefault(grant.user, set()).add(grant.role)
-    return [OpenReview(row=row, waiting=tuple(_waiting(row.review, held))) for row in rows]
+    return {review.pk: tuple(_waiting(review, held)) for review in rows}
+
+
+def votable_first(found: Iterable[OpenReview], user: User) -> list[tuple[OpenReview, Permission]]:
+    """Open reviews, each with whether the person may vote and why not; those first on which they may."""
+    rows = [(item, can(check_may_vote, user, item.review)) for item in found]
+    return sorted(rows, key=lambda row: not row[1])
 
 
 def _waiting(review: Review, held: dict[User, set[str]]) -> Iterable[User]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from core.access import people_with, same_person
@@ -27,7 +26,10 @@ OPEN = (Risk.Status.OPEN, Risk.Status.ACCEPTED)
 MOST_RUNS = 50
 CONSULTATION = "GDPR-36"
 """The requirement under which prior consultation is stated."""
-CONTROLLERS = ("owner", "proposed_by", "implemented_by", "verified_by")
+RISK_PEOPLE = ("owner", "opened_by", "closed_by")
+COUNTING = ("owner", "implemented_by", "verified_by")
+"""Who bears on whether a control counts."""
+CONTROLLERS = ("proposed_by", *COUNTING)
 SHOWN_OF_FINDINGS = (
     "run__finished_at", "criterion", "attribute", "n_failed", "statement", "evidence_digest", "found_at",
     "run__version__label", "run__version__system__name", "run__cohort__cohort__simulated",
@@ -43,7 +45,8 @@ class RiskLine:
         before, after: As they count (``governance.standing.register``).
         stated_before, stated_after: The latest rating of each stage as a person gave it; None where nobody did.
         controls: All of them, in the order in which they were planned.
-        findings: What audits found, newest first.
+        findings: What audits found, newest first; empty where only their number was asked for.
+        n_findings: How many there are.
         acceptance: The one that stands now, if any.
         lowered_without_control: A milder rating was stated though no control is verified; it does not count.
         severity_kept: A lower severity was stated, and what is verified only informs; it does not count.
@@ -56,6 +59,7 @@ class RiskLine:
     stated_after: Stated | None
     controls: tuple[Control, ...]
     findings: tuple[RiskFinding, ...]
+    n_findings: int
     acceptance: RiskAcceptance | None
     overdue: tuple[Control, ...]
 
@@ -99,11 +103,6 @@ class RiskLine:
         return self.risk.status != Risk.Status.CLOSED and self.judged.unacceptable and self.acceptance is None
 
 
-def register(system: AISystem) -> list[RiskLine]:
-    """Every risk of a system, closed ones too, in the order of their numbers."""
-    return lines_of(Risk.objects.filter(system=system))
-
-
 def incident_key(incident: Incident) -> str:
     """What a risk that an incident showed is known by; no audit's finding has such a key."""
     return f"incident:{incident.number}"
@@ -131,32 +130,53 @@ def lines_of(risks: QuerySet[Risk], *, now: datetime | None = None, told: Sequen
     """The lines of some risks. The queries are as many for one as for a thousand.
 
     Args:
-        told: What is read of the findings besides their number: names of columns, through ``run`` of its audit. Empty
-            for lists, which count them.
+        told: What is read of the findings: names of columns, through ``run`` of its audit. Empty for lists, which
+            count findings and controls, and show nothing else of them.
     """
-    rows = list(risks.select_related("system", "owner", "opened_by", "closed_by").order_by("system__name", "number"))
+    rows = list(risks.select_related("system").order_by("system__name", "number"))
     numbers = [row.pk for row in rows]
-    ratings = _by_risk(RiskRating.objects.filter(risk__in=numbers).order_by("pk"))
-    controls = _by_risk(attach_people(Control.objects.filter(risk__in=numbers).order_by("pk"), *CONTROLLERS))
-    found = RiskFinding.objects.filter(risk__in=numbers).only("risk_id", *told)
-    through = {name.rpartition("__")[0] for name in told if "__" in name}
-    found = found.select_related(*through) if through else found
-    findings = _by_risk(found.order_by("-found_at", "-pk"))
+    people = CONTROLLERS if told else COUNTING
+    planned = Control.objects.filter(risk__in=numbers).order_by("pk")
+    controls = list(planned if told else planned.only("risk", "kind", "status", "due_on", *COUNTING))
     standing = RiskAcceptance.objects.filter(risk__in=numbers, ended_at__isnull=True)
-    standing = standing.filter(expires_at__gt=now or timezone.now()).select_related("accepted_by", "owner")
-    acceptances = _by_risk(standing.order_by("pk"))
+    acceptances = list(standing.filter(expires_at__gt=now or timezone.now()).order_by("pk"))
+    attach_people((rows, RISK_PEOPLE), (controls, people), (acceptances, ("accepted_by", "owner")))
+    of_risk: dict[int, _Of] = {number: _Of() for number in numbers}
+    for control in controls:
+        of_risk[control.risk_id].controls.append(control)
+    for acceptance in acceptances:
+        of_risk[acceptance.risk_id].acceptances.append(acceptance)
+    stated = RiskRating.objects.filter(risk__in=numbers).order_by("pk")
+    for risk, stage, severity, likelihood in stated.values_list("risk_id", "stage", "severity", "likelihood"):
+        of_risk[risk].latest[stage] = Stated(severity=severity, likelihood=likelihood)
+    _add_findings(of_risk, told)
     today = timezone.localdate(now) if now else timezone.localdate()
-    return [
-        _line(
-            row,
-            ratings=ratings.get(row.pk, []),
-            controls=controls.get(row.pk, []),
-            findings=findings.get(row.pk, []),
-            acceptances=acceptances.get(row.pk, []),
-            today=today,
-        )
-        for row in rows
-    ]
+    return [_line(row, of_risk[row.pk], today=today) for row in rows]
+
+
+@dataclass
+class _Of:
+    """What the rows say of one risk; ``latest``: the newest rating of each stage."""
+
+    latest: dict[str, Stated] = field(default_factory=dict)
+    controls: list[Control] = field(default_factory=list)
+    findings: list[RiskFinding] = field(default_factory=list)
+    n_findings: int = 0
+    acceptances: list[RiskAcceptance] = field(default_factory=list)
+
+
+def _add_findings(of_risk: dict[int, _Of], told: Sequence[str]) -> None:
+    """The findings with what is told of them, or their number alone: one query."""
+    rows = RiskFinding.objects.filter(risk__in=list(of_risk))
+    if not told:
+        for risk, count in rows.order_by().values_list("risk_id").annotate(n=Count("pk")):
+            of_risk[risk].n_findings = count
+        return
+    through = {name.rpartition("__")[0] for name in told if "__" in name}
+    rows = rows.select_related(*through) if through else rows
+    for finding in rows.only("risk_id", *told).order_by("-found_at", "-pk"):
+        of_risk[finding.risk_id].findings.append(finding)
+        of_risk[finding.risk_id].n_findings += 1
 
 
 def line_of(risk: Risk) -> RiskLine:
@@ -179,24 +199,9 @@ def consultation_of(risk: Risk) -> Statement | None:
     return next(told, None)
 
 
-def _by_risk(rows: Iterable[Any]) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row.risk_id, []).append(row)
-    return found
-
-
-def _line(
-    risk: Risk,
-    *,
-    ratings: list[RiskRating],
-    controls: list[Control],
-    findings: list[RiskFinding],
-    acceptances: list[RiskAcceptance],
-    today: date,
-) -> RiskLine:
-    latest = {rating.stage: Stated(severity=rating.severity, likelihood=rating.likelihood) for rating in ratings}
-    before, after = latest.get(RiskRating.Stage.BEFORE), latest.get(RiskRating.Stage.AFTER)
+def _line(risk: Risk, told: _Of, *, today: date) -> RiskLine:
+    before, after = told.latest.get(RiskRating.Stage.BEFORE), told.latest.get(RiskRating.Stage.AFTER)
+    controls = told.controls
     judged = judge_risk(
         load_requirements().risk_matrix,
         before=before,
@@ -209,8 +214,9 @@ def _line(
         stated_before=before,
         stated_after=after,
         controls=tuple(controls),
-        findings=tuple(findings),
-        acceptance=next((item for item in reversed(acceptances) if not _own(item, risk)), None),
+        findings=tuple(told.findings),
+        n_findings=told.n_findings,
+        acceptance=next((item for item in reversed(told.acceptances) if not _own(item, risk)), None),
         overdue=tuple(
             control for control in controls if control.status == Control.Status.PLANNED and control.due_on < today
         ),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ from core.reach import service
 from governance.access import check_may_grant, check_may_use_grant
 from governance.models import Bundle, DownloadLink, Grant
 from governance.selectors import bundle_path
+from governance.selectors.grants import Standing, grants, standing_of
 from models_registry.models import AISystem, ModelVersion, VersionStatus
 
 LINK_MINUTES = 15
@@ -139,7 +141,7 @@ def enter_grant(
     """Open one page under a grant: checks the grant as it is now, and records the view.
 
     Args:
-        page: Which page, for the ledger: ``overview``, ``requirements``, ``bundle``, ``verifier``.
+        page: Which page, for the ledger: ``requirements``, ``bundle``, ``verifier``.
         version, bundle: What it shows, where it shows one thing.
 
     Raises:
@@ -147,24 +149,45 @@ def enter_grant(
         DeniedError: it was revoked or has expired, or the person is no regulator any more.
     """
     about = {"page": page} | _about(version, bundle)
+    with _refusals_recorded(pk, by, about):
+        grant = _checked_grant(pk, by, version=version, bundle=bundle)
+        _record("grant.viewed", grant, by, about)
+    return grant
+
+
+def enter_system(*, pk: int, slug: str, by: User) -> tuple[Grant, AISystem]:
+    """Open the page of one system under a grant; as :func:`enter_grant`, with the system that has this slug."""
+    about = {"page": "system", "system": slug}
+    with _refusals_recorded(pk, by, about):
+        grant = _checked_grant(pk, by)
+        system = grant.systems.filter(slug=slug).first()
+        if system is None:
+            raise _elsewhere()
+        _record("grant.viewed", grant, by, about)
+    return grant, system
+
+
+@contextmanager
+def _refusals_recorded(pk: int, by: User, about: dict[str, Any]) -> Iterator[None]:
+    """A transaction; where it is refused, that is recorded in one of its own, if there is such a grant."""
     try:
         with transaction.atomic():
-            grant = _checked_grant(pk, by, version=version, bundle=bundle)
-            _record("grant.viewed", grant, by, about)
+            yield
     except AuscultError as refusal:
         if Grant.objects.filter(pk=pk).exists():
             _record_refusal("grant.refused", pk, by, about | {"why": refusal.message})
         raise
-    return grant
 
 
 @service
-def enter_overview(*, by: User) -> None:
-    """Record that a regulator looks at what their standing grants cover: one entry for each."""
+def enter_overview(*, by: User) -> list[Grant]:
+    """A regulator looks at what their grants cover: all they ever had. Each that stands gets its entry."""
     check_role(by, Role.REGULATOR, to="open what was granted to a regulator")
-    standing = Grant.objects.filter(regulator=by, revoked_at__isnull=True, expires_at__gt=timezone.now())
-    for grant in standing.order_by("pk"):
-        _record("grant.viewed", grant, by, {"page": "overview"})
+    own = list(grants().filter(regulator=by))
+    seen = sorted(grant.pk for grant in own if standing_of(grant) == Standing.ACTIVE)
+    about: list[Any] = [(("Grant", pk), {"grant": pk, "page": "overview"}) for pk in seen]
+    ledger.record_each(actor=by.username, act="grant.viewed", about=about)
+    return own
 
 
 def create_link(*, grant: Grant, bundle: Bundle, by: User) -> tuple[DownloadLink, str]:
@@ -265,6 +288,10 @@ def _checked_file(bundle: Bundle) -> BinaryIO:
     return file
 
 
+def _elsewhere() -> NotFoundError:
+    return NotFoundError("This is not under the grant.", remedy="Open your access page: it lists what is.")
+
+
 def _checked_grant(pk: int, by: User, *, version: ModelVersion | None = None, bundle: Bundle | None = None) -> Grant:
     """The grant as it is now, locked where the database can, so that a revocation comes before or after, not during."""
     grant = (
@@ -276,15 +303,14 @@ def _checked_grant(pk: int, by: User, *, version: ModelVersion | None = None, bu
     if grant is None or grant.regulator_id != by.pk:
         raise NotFoundError("You hold no such grant.", remedy="Open your access page: it lists every grant you hold.")
     check_may_use_grant(by, grant)
-    elsewhere = NotFoundError("This is not under the grant.", remedy="Open your access page: it lists what is.")
     if version is not None and version.status == VersionStatus.DRAFT:
-        raise elsewhere
+        raise _elsewhere()
     if bundle is not None:
         if bundle.status != Bundle.Status.ISSUED:
-            raise elsewhere
+            raise _elsewhere()
         version = bundle.review.version
     if version is not None and not grant.systems.filter(pk=version.system_id).exists():
-        raise elsewhere
+        raise _elsewhere()
     return grant
 
 

@@ -17,6 +17,7 @@ from core.pages.forms import perform
 from core.pages.readers import HouseRequest, reads
 from core.pages.session import theme_of
 from core.pages.steps import Steps
+from evaluation.chart_words import for_reader
 from evaluation.pages.pictures import asked_theme, drawn_once, picture, themes_of
 from models_registry.access import check_may_train
 from models_registry.models import JobStatus
@@ -106,8 +107,8 @@ def training_curve(request: HouseRequest, pk: int, curve: str) -> HttpResponse:
         raise Http404
     points = job.curves[curve]
     if job.status != JobStatus.DONE:  # a curve that still grows is drawn again each time, and kept nowhere
-        return picture(plan_curve(curve, points).draw(theme).svg, request)
-    return picture(drawn_once("curve", [curve, points, theme], lambda: plan_curve(curve, points).draw(theme)), request)
+        return picture(for_reader(plan_curve(curve, points)).draw(theme).svg, request)
+    return picture(drawn_once("curve", theme, [curve, points], lambda: plan_curve(curve, points)), request)
 
 
 @require_POST
@@ -134,7 +135,7 @@ def _context(request: HouseRequest, job: GeneratorTraining) -> dict[str, Any]:
         "active": job.status in ("queued", "running"),
         "wait_seconds": POLL_SECONDS,
         "curves": [
-            {"name": name, "points": len(points), "plan": plan_curve(name, points)}
+            {"name": name, "points": len(points), "plan": for_reader(plan_curve(name, points))}
             for name, points in sorted(job.curves.items())
             if points
         ],

@@ -110,7 +110,7 @@ VERDICTS = [
         "Fails: effusion is missed more often in female patients, age band ≥60 than in male patients: sensitivity .44 "
         "vs .60, difference -.16 (95% interval -.22 to -.06), 238 studies with the finding of 170 patients, "
         "margin .10.",
-        "Besteht nicht: effusion wird öfter übersehen bei Patientinnen, age band ≥60 als bei Patienten: "
+        "Besteht nicht: effusion wird öfter übersehen bei Patientinnen, Altersgruppe ≥60 als bei Patienten: "
         "Sensitivität 0,44 gegen 0,60, Differenz −0,16 (95%-Intervall −0,22 bis −0,06), 238 Untersuchungen mit dem "
         "Befund von 170 Patienten, Grenze 0,10.",
     ),

@@ -20,7 +20,7 @@ def drawn(theme: charts.Theme = "light", **changes: object) -> charts.Chart:
     read = protocol(**changes)
     found = assess(read, sketch_shard(read, table(rows)), cross_check=False)
     measurements = [m.to_dict() for m in found.measurements]
-    return charts.forest_chart(measurements, found.verdicts[0].to_dict(), theme=theme)
+    return charts.plan_forest(measurements, found.verdicts[0].to_dict()).draw(theme)
 
 
 def words(chart: charts.Chart) -> str:
@@ -55,7 +55,7 @@ def test_a_suppressed_group_is_named_and_not_drawn() -> None:
     rows = rows_of({"F": (500, 50, 100, 500), "M": (500, 50, 100, 500), "X": (3, 0, 3, 3)})
     read = protocol()
     found = assess(read, sketch_shard(read, table(rows)), cross_check=False)
-    chart = charts.forest_chart([m.to_dict() for m in found.measurements], found.verdicts[0].to_dict(), theme="print")
+    chart = charts.plan_forest([m.to_dict() for m in found.measurements], found.verdicts[0].to_dict()).draw("print")
     assert "fewer than 11 patients" in words(chart)
     assert chart.table_rows[2][1:] == ("X", "not shown", "", "", "suppressed: fewer than 11 patients")
 
@@ -71,7 +71,7 @@ def test_a_floor_is_drawn_on_the_axis_of_the_rate() -> None:
 def test_a_verdict_without_any_group_to_compare_is_drawn_without_crashing() -> None:
     read = protocol()
     found = assess(read, sketch_shard(read, table(rows_of({"F": (3, 0, 3, 3)}))), cross_check=False)
-    chart = charts.forest_chart([m.to_dict() for m in found.measurements], found.verdicts[0].to_dict(), theme="light")
+    chart = charts.plan_forest([m.to_dict() for m in found.measurements], found.verdicts[0].to_dict()).draw("light")
     assert chart.title.startswith("Insufficient evidence")
 
 

@@ -205,7 +205,7 @@ def measured_words(value: float) -> str:
 def test_without_a_frozen_threshold_none_is_marked() -> None:
     rows = benefits({"F": 0.05, "M": 0.2}, threshold=None)
     plan = charts.plan_tradeoff(rows, label="effusion", attribute="sex")
-    assert "at a threshold of .50 (the protocol froze none): sensitivity" in plan.title
+    assert "at a threshold of .50 (the protocol froze none): a sensitivity of" in plan.title
     assert "frozen threshold" not in words(plan.draw("light").svg)
 
 

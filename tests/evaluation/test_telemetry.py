@@ -155,6 +155,7 @@ def test_every_installed_package_is_named() -> None:
     assert {name.lower() for name in found} >= {"django", "celery", "numpy", "click", "pillow"}
     assert list(found) == sorted(found, key=str.lower)
     assert all(line.startswith("auscult.") for line in entry_points())
+    assert len(set(entry_points())) == len(entry_points()), "a distribution that lies on the path twice is named once"
 
 
 def test_the_evidence_tells_what_computed_it(run: AuditRun) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from core.models import LedgerEntry, User
 from governance.models import Control, Risk, RiskAcceptance, Statement
+from governance.selectors.risks import SHOWN_OF_FINDINGS, RiskLine, lines_of
 from governance.services.controls import implement_control, plan_control, verify_control
 from governance.services.risks import RiskReport, accept_residual, assign_owner, rate_risk, record_risk
 from models_registry.models import AISystem, ModelVersion
@@ -109,3 +110,8 @@ def acts(risk: Risk) -> list[str]:
 
 def now_of(risk: Risk) -> Risk:
     return Risk.objects.get(pk=risk.pk)
+
+
+def register(system: AISystem) -> list[RiskLine]:
+    """Every risk of a system with what counts of it, closed ones too, in the order of their numbers."""
+    return lines_of(Risk.objects.filter(system=system), told=SHOWN_OF_FINDINGS)

@@ -19,7 +19,8 @@ from core.models import LedgerEntry, Notification, Role, RoleGrant, User
 from governance.access_conditions import check_may_claim, check_may_confirm
 from governance.models import Condition, Review
 from governance.selectors.approvals import standing_approval
-from governance.selectors.conditions import claims_to_confirm, condition_rows, conditions_owned_by
+from governance.selectors.conditions import claims_to_confirm, conditions_of, conditions_owned_by, row_for
+from governance.selectors.review_room import room_of, seen_by
 from governance.services.conditions import (
     claim_condition,
     confirm_condition,
@@ -158,7 +159,7 @@ def test_the_first_vote_to_approve_freezes_them(propose: Make, review: Review, p
     for act in (propose, lambda: remove_condition(condition=made, by=people.mina)):
         with pytest.raises(ConflictError, match="voted to approve under the conditions"):
             act()
-    (row, _) = condition_rows(review, user=people.clara)
+    (row, _) = seen_by(people.clara, room_of(review.pk)).conditions
     assert row.may_remove is not None and not row.may_remove
 
 
@@ -273,7 +274,7 @@ def test_the_list_asks_a_fixed_number_of_queries(
     for number in range(6):
         propose(text=f"Condition {number}.")
     with django_assert_max_num_queries(6):
-        assert len(condition_rows(review, user=people.tom)) == 6
+        assert len([row_for(item, user=people.tom, frozen=False) for item in conditions_of(review)]) == 6
 
 
 def test_the_database_keeps_votes(condition: Condition, review: Review) -> None:

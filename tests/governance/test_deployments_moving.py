@@ -20,7 +20,8 @@ from core.models import LedgerEntry, Notification, OutgoingMail
 from governance import execution_deployments
 from governance.execution_deployments import escalate_unconfirmed
 from governance.policies.findings import State
-from governance.selectors.deployments import in_use_without_gate, who_suspended
+from governance.selectors.deployments import who_suspended
+from governance.selectors.gates_now import gates_now, in_use_without_gate
 from governance.services import starting
 from governance.services.deployments import (
     acknowledge_suspension,
@@ -207,6 +208,6 @@ def test_a_policy_in_force_is_asked_for_real(people: SimpleNamespace, home: Path
     with pytest.raises(ConflictError, match="The gate of the policy chest-use"):
         resume_deployment(deployment=row, reason=WHY, by=people.clara, signed=signed(people.clara))
     assert state(version) == VersionStatus.SUSPENDED
-    assert [found.policy for _, found in in_use_without_gate()] == []
+    assert [found.policy for _, found in in_use_without_gate(gates_now())] == []
     Deployment.objects.filter(pk=row.pk).update(status="running")
-    assert [found.policy for _, found in in_use_without_gate()] == ["chest-use"]
+    assert [found.policy for _, found in in_use_without_gate(gates_now())] == ["chest-use"]

@@ -16,10 +16,10 @@ from evaluation.models import AuditRun, Outcome, Verdict
 from governance import execution_findings
 from governance.execution_findings import MOST_KEY, finding_key, follow_findings
 from governance.models import Risk, RiskAcceptance, RiskFinding
-from governance.selectors.risks import later_verdicts, register, unacceptable_risks
+from governance.selectors.risks import later_verdicts, unacceptable_risks
 from governance.services.risks import close_risk
 from tests.governance.conftest import record
-from tests.governance.risk_scene import accepted, hand_over, rated, verified
+from tests.governance.risk_scene import accepted, hand_over, rated, register, verified
 
 Audited = Callable[..., AuditRun]
 SENTENCE = "Fails: effusion is missed more often in women over 80: .61 against .88, n = 589 studies of 402 patients."

@@ -172,14 +172,14 @@ def test_drafts_and_unfinished_bundles_are_not_under_a_grant(
         enter_grant(pk=grant.pk, page="requirements", by=people.rita, version=version)
     with pytest.raises(NotFoundError):
         portal_selectors.visible_version(version.pk)
-    assert portal_selectors.held_by(people.rita)[0].systems[0].versions == ()
+    assert portal_selectors.held(enter_overview(by=people.rita))[0].systems[0].versions == ()
     issued.status = Bundle.Status.QUEUED
     issued.save()
     with pytest.raises(NotFoundError):
         create_link(grant=grant, bundle=issued, by=people.rita)
     with pytest.raises(NotFoundError):
         portal_selectors.issued_bundle(issued.pk)
-    assert portal_selectors.held_by(people.rita)[0].systems[0].bundles == ()
+    assert portal_selectors.held(enter_overview(by=people.rita))[0].systems[0].bundles == ()
 
 
 def test_somebody_elses_grant_is_as_if_it_were_not_there(grant: Grant, people: SimpleNamespace) -> None:
@@ -208,7 +208,7 @@ def test_an_expired_or_revoked_grant_opens_nothing_and_says_since_when(
     assert len(payloads("grant.refused")) == len(payloads("link.refused")) == 2
     enter_overview(by=people.rita)
     assert payloads("grant.viewed") == []
-    held = portal_selectors.held_by(people.rita)
+    held = portal_selectors.held(enter_overview(by=people.rita))
     assert {item.standing for item in held} == {"expired", "revoked"}
     assert all(item.systems == () and item.names == ("Chest model",) for item in held)
 

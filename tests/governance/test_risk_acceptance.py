@@ -15,7 +15,7 @@ from core.errors import AuscultError, ConflictError, DeniedError
 from core.models import LedgerEntry, Notification, Role, RoleGrant, User
 from governance.execution_risks import expire_risk_acceptances
 from governance.models import Risk, RiskAcceptance
-from governance.selectors.risks import register, unacceptable_risks
+from governance.selectors.risks import unacceptable_risks
 from governance.services.controls import drop_control
 from governance.services.risks import accept_residual, end_acceptance, rate_risk, record_risk
 from tests.governance.conftest import make_version
@@ -28,6 +28,7 @@ from tests.governance.risk_scene import (
     hand_over,
     now_of,
     rated,
+    register,
     system_of,
 )
 from tests.governance.signed import signed

@@ -18,7 +18,7 @@ from core.models import LedgerEntry, Notification
 from governance import execution_risks
 from governance.execution_risks import expire_risk_acceptances
 from governance.models import Risk, RiskAcceptance, RiskRating
-from governance.selectors.risks import incident_of, register, risk_of_incident, unacceptable_risks
+from governance.selectors.risks import incident_of, risk_of_incident, unacceptable_risks
 from governance.services import controls, risks
 from governance.services.controls import drop_control
 from governance.services.risks import close_risk, end_acceptance, rate_risk, record_risk, reopen_risk
@@ -35,6 +35,7 @@ from tests.governance.risk_scene import (
     now_of,
     planned,
     rated,
+    register,
     system_of,
     verified,
 )

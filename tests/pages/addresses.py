@@ -142,6 +142,7 @@ def granted(house: SimpleNamespace) -> list[str]:
     """What a regulator opens under a grant, and nobody else."""
     return [
         reverse("portal"),
+        reverse("portal-system", args=[house.grant.pk, house.twin.system.slug]),
         reverse("portal-version", args=[house.grant.pk, house.twin.pk]),
         reverse("portal-bundle", args=[house.grant.pk, house.bundle.pk]),
         reverse("portal-verifier", args=[house.grant.pk]),

@@ -140,8 +140,8 @@ WAY_IN = {"account_login", "account_logout", "account_inactive", "account_reset_
           "socialaccount_login_error", "invitation"}  # fmt: skip
 """Addresses that open before anybody is signed in."""
 """Addresses for whoever has an account, and the way in; ``home`` sends a regulator on, and tells who has no role."""
-OWN = {"portal", "portal-standing", "portal-version", "portal-bundle", "portal-bundle-link", "portal-verifier",
-       "portal-link"}  # fmt: skip
+OWN = {"portal", "portal-standing", "portal-system", "portal-version", "portal-bundle", "portal-bundle-link",
+       "portal-verifier", "portal-link"}  # fmt: skip
 FILLED = {"int": "1", "slug": "chest-model", "str": "x", "base36": "1"}
 
 

@@ -15,8 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from core.stepup import StepUp
+from governance.pages import shared
 from governance.policies.findings import State
-from governance.selectors import deployments as selectors
+from governance.selectors.gates_now import GatesNow
 from governance.services import starting
 from governance.services.deployments import deploy, suspend_version
 from models_registry.models import Deployment, ModelVersion, VersionStatus
@@ -181,13 +182,17 @@ def test_chairs_are_told_of_versions_in_use_whose_gate_closed(
 ) -> None:
     from governance.models import Policy
 
-    policy = SimpleNamespace(pk=1)
-    monkeypatch.setattr(selectors, "in_force", lambda: [policy])
-    monkeypatch.setattr(
-        selectors,
-        "gates",
-        lambda versions, _, asked_alone: {(one.pk, 1): findings(one, State.STALE) for one in versions},
+    version = row.version
+    now = GatesNow(
+        versions={version.pk: version},
+        running=frozenset({version.pk}),
+        newest=(),
+        policies={},
+        proposed=(),
+        found={(version.pk, 1): findings(version, State.STALE)},
+        runs={},
     )
+    monkeypatch.setattr(shared, "gates_now", lambda: now)
     assert "is in use and does not pass imaging any more" in text(sign_in("clara").get("/"))
     assert "is in use and does not pass" not in text(sign_in("lea").get("/"))
     assert not Policy.objects.exists()

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import translation
 from django.utils.html import format_html
 
-from core.models import LedgerEntry
+from core.models import LedgerEntry, User
 from core.templatetags import figures
 from tests.pages import scene
 
@@ -118,3 +118,15 @@ def test_words_of_python_are_said_and_markup_stays_markup() -> None:
         assert figures.said("") == "" and figures.said(None) == ""
         kept = figures.said(format_html("<ul><li>{}</li></ul>", "<b>"))
         assert kept == "<ul><li>&lt;b&gt;</li></ul>" and hasattr(kept, "__html__")
+
+
+def test_who_is_signed_in_is_written_to_in_the_language_that_they_choose(
+    house: SimpleNamespace, sign_in: Callable[[str], Client]
+) -> None:
+    client = sign_in("clara")
+    for language in ("de", "en-gb"):
+        client.post("/language/", {"language": language, "back": "/"})
+        assert User.objects.get(username="clara").language == language
+    client.post("/language/", {"language": "fr", "back": "/"})
+    assert User.objects.get(username="clara").language == "en-gb"
+    assert User.objects.get(username="amir").language == ""

@@ -215,7 +215,7 @@ UNGUARDED = {
     # Called by acts that are guarded, or by workers, in the name of whoever asked.
     "suspend_rows", "close_undecided", "end_row", "settle", "write_event", "record", "start", "decide",
     # Of regulators, whose grants are looked at.
-    "enter_grant", "create_link", "use_link",
+    "enter_grant", "enter_system", "create_link", "use_link",
 }  # fmt: skip
 
 

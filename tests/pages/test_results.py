@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from core import ledger
 from core.models import LedgerEntry
 from core.templatetags.figures import fact, headline, kind_words, pairs, particulars
+from evaluation.charts import ChartPlan
 from evaluation.models import Measurement
 from evaluation.pages.runs import POLL_SECONDS
 from evaluation.selectors import progress_of, verdicts_of
@@ -185,18 +186,17 @@ def test_negative_numbers_stay_numbers_in_the_csv(house: SimpleNamespace, sign_i
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
-def test_charts_are_drawn_in_every_theme_and_once(house: SimpleNamespace, sign_in: SignIn, theme: str) -> None:
+def test_charts_are_drawn_in_every_theme_and_once(
+    house: SimpleNamespace, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch, theme: str
+) -> None:
     client, url = sign_in("amir"), f"/audits/{house.fail.pk}/charts/2.svg?theme={theme}"
     first = client.get(url)
     assert first.content.startswith(b"<svg")
-    import evaluation.charts
-
-    original = evaluation.charts.forest_chart
-    evaluation.charts.forest_chart = None  # type: ignore[assignment]
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(ChartPlan, "draw", None)
         assert client.get(url).content == first.content
-    finally:
-        evaluation.charts.forest_chart = original
+        with pytest.raises(TypeError):  # What was not drawn before would have to be.
+            client.get(f"/audits/{house.fail.pk}/charts/1.svg?theme={theme}")
 
 
 def test_a_reader_who_chose_a_theme_gets_that_picture_only(house: SimpleNamespace, sign_in: SignIn) -> None:

@@ -45,8 +45,8 @@ def _in_module(source: str) -> Iterator[Marked]:
         for alias in node.names
     }
     # A package without Django marks with a function of its own.
-    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "_"}
-    names |= dict.fromkeys(own, "gettext_noop")
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} & {"_", *COUNTED}
+    names |= {name: "gettext_noop" if name == "_" else name for name in own}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and (function := _called(node.func, names)):
             texts = [arg.value if isinstance(arg, ast.Constant) else None for arg in node.args]

@@ -382,7 +382,7 @@ def test_charts_are_german() -> None:
     """Heading, groups, margin and interval of the picture itself, which no reader of the page's text sees."""
     pictures = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", written("committee_one_pager", "de").html)
     words = " ".join(re.findall(r">([^<>]+)</t(?:ext|span)>", base64.b64decode(pictures[0]).decode()))
-    for german in ("Weiblich", "Männlich", "Grenzwert ±0,10", "0,61 (0,57 bis 0,65)", "Sensitivität nach Geschlecht"):
+    for german in ("Weiblich", "Männlich", "Grenze ±0,10", "0,61 (0,57 bis 0,65)", "Sensitivität nach Geschlecht"):
         assert german in words
     assert not re.search(r"\b(Fails|Passes|Female|Male|margin|to|by|patients)\b", words)
     alternative = re.search(r'alt="([^"]+)"', written("committee_one_pager", "de").html)

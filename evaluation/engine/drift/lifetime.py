@@ -353,8 +353,9 @@ def _promise(rules: FalseAlarms, method: str, *, few: bool) -> str:
     if method == RUN_LENGTH:
         said = f"After an alarm was closed: at least {rules.run_length:,} windows on average until a false alarm."
     else:
-        looks = "however often one looks" if method == E_PROCESS else "over all looks together"
-        said = f"Any false alarm, ever, up to the first: with probability at most {rules.alpha:g}, {looks}."
+        often = f"with probability at most {rules.alpha:g}, however often one looks"
+        together = f"with probability at most {rules.alpha:g}, over all looks together"
+        said = f"Any false alarm, ever, up to the first: {often if method == E_PROCESS else together}."
     return f"{said} This window has too few patients and was not judged." if few else said
 
 
