@@ -29,7 +29,7 @@ DAY = re.compile(rf"\b(\d{{1,2}}) ({'|'.join(MONTHS)}) (\d{{4}})\b")
 SWAPPED = str.maketrans(",.", ".,")
 SENTENCES = re.compile(r"(?<=[.!?]) +(?=[A-Z\"'(<>≤≥]|\d+-\d+:)")
 """The same where names of groups begin a sentence: ``<50: ...``."""
-LISTED = re.compile(r"(, | or | and | − | / | vs | ↓ +| →)")
+LISTED = re.compile(r"(, | or | and | − | / | vs | ↓| →)")
 LONGEST = 4000
 DEEPEST = 3
 BREAKS = (": ", "; ", " (", "), ", ", ", ")")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from evaluation.charts.heatmap import Cell, Grid
 
 WIDTH, NAMES, CELL, TALL, GAP = 700, 118, 104, 46, 10
+HEAD = 36
+"""Pixels above the first row: names of columns, and below them, at the corner, what the rows are."""
 MOST_GRIDS = 8
 HATCH = 9
 """Pixels between two lines of the hatching."""
@@ -133,7 +135,7 @@ class Layout:
         return cls(
             width=width,
             left={name: NAMES + width * place + apart * (name == ALL) for place, name in enumerate(grid.columns)},
-            top={name: 22 + TALL * place + apart * (name == ALL) for place, name in enumerate(grid.rows)},
+            top={name: HEAD + TALL * place + apart * (name == ALL) for place, name in enumerate(grid.rows)},
         )
 
     def box(self, cell: Cell, inset: float = 1) -> dict[str, float]:
@@ -214,7 +216,10 @@ def _labels(grid: Grid, layout: Layout, palette: Palette) -> Iterator[Spec]:
     names = [
         {"x": NAMES - 8, "y": top + TALL / 2, "text": short_group(grid.down, name)} for name, top in layout.top.items()
     ]
-    corner = [{"x": NAMES - 8, "y": 10, "text": f"{plain(grid.down)} ↓  {plain(grid.across)} →"}]
+    corner = [
+        {"x": NAMES - 8, "y": 10, "text": f"{plain(grid.across)} →"},
+        {"x": NAMES - 8, "y": 26, "text": f"{plain(grid.down)} ↓"},
+    ]
     yield text_at(heads, palette.ink, align="center", limit=layout.width - 4)
     yield text_at(names, palette.ink, align="right", limit=NAMES - 10)
     yield text_at(corner, palette.quiet, align="right", fontSize=10, limit=NAMES - 6)

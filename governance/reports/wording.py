@@ -11,6 +11,7 @@ from typing import Any
 from django.utils.translation import get_language, gettext, ngettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from evaluation.engine.protocol import JOIN
 from evaluation.engine.registry import MetricKind, known_metrics
 
 VERDICTS = {"pass": _("Pass"), "fail": _("Fail"), "insufficient": _("Insufficient evidence")}
@@ -168,9 +169,12 @@ def sized(n: int | None, patients: int | None) -> str:
 
 
 def spoken(name: str) -> str:
-    """An identifier as words: ``age_band`` becomes ``age band``, in German ``Altersgruppe`` (see ``terms``)."""
-    text = name.replace("_", " ").replace("-", " ").strip()
-    return gettext(text) if text else ""
+    """An identifier as words: ``age_band`` becomes ``age band``, in German ``Altersgruppe`` (see ``terms``).
+
+    The attributes of an intersection are said one by one: ``sex & age_band``.
+    """
+    texts = (part.replace("_", " ").replace("-", " ").strip() for part in name.split(JOIN))
+    return JOIN.join(gettext(text) if text else "" for text in texts)
 
 
 def inside(text: str) -> str:
