@@ -185,6 +185,8 @@ CACHES = {
         "OPTIONS": {"MAX_ENTRIES": 4000},
     },
 }
+# What pages keep is worked out anew by a thread behind them (core.kept), with a connection of its own to the database.
+KEPT_BEHIND = True
 # Where content lies besides the folder "store"; see docs/operations.md, "Several machines".
 AUSCULT_BUCKET = Bucket.parse(_S3_URL) if (_S3_URL := os.environ.get("AUSCULT_S3_URL", "")) else None
 WHITENOISE_USE_FINDERS = True

@@ -1,9 +1,11 @@
-"""What a page worked out and may show again: until something happens, and for half a minute at most.
+"""What a page worked out and may show again: until something happens, and for a minute and a half at most.
 
 What waits for a person and what holds of a version is asked of twenty tables. Between two acts the answer is the same,
 so it is kept in the cache, under the newest entry of the ledger that changes anything. Whoever acts, on any floor and
 in any process, writes an entry, and what was kept is not found again. What changes without an entry (time passes, a
-worker notes how far it is) is seen after :data:`SECONDS`; what a person sends by a form is seen at once.
+worker notes how far it is) is worked out anew after :data:`SECONDS`, behind the page that shows it once more, so that
+nobody waits for it; what nobody looked at for :data:`LONGEST` is shown by no page. What a person sends by a form is
+seen at once.
 
 Only pages read this. Acts, reports and bundles are made from the rows as they are.
 """
@@ -11,13 +13,20 @@ Only pages read this. Acts, reports and bundles are made from the rows as they a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextvars import ContextVar
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from functools import cache as once
+from functools import partial
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from django.conf import settings
 from django.core.cache import cache
+from django.db import close_old_connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.translation import get_language
@@ -28,7 +37,7 @@ from core.scope import systems_in_sight
 
 T = TypeVar("T")
 log = logging.getLogger("auscult.kept")
-SECONDS = 30
+SECONDS, LONGEST = 30, 90
 SENT = "kept-sent"
 LOOKS = (
     "attachment.downloaded", "bundle.downloaded", "gallery.opened", "gate.checked", "grant.viewed",
@@ -45,6 +54,8 @@ class _Page:
 
 
 _page: ContextVar[_Page | None] = ContextVar("page_that_reads", default=None)
+_making: ContextVar[bool] = ContextVar("making_what_is_kept", default=False)
+"""What is being worked out is not made of what is due to be worked out anew itself."""
 
 
 def kept(name: str, *parts: object, make: Callable[[], T]) -> T:
@@ -61,14 +72,54 @@ def kept(name: str, *parts: object, make: Callable[[], T]) -> T:
     try:
         about = repr((name, parts, get_language(), systems_in_sight(), newest, cache.get(SENT, 0)))
         key = f"kept-{sha256(about.encode()).hexdigest()}"
-        found: tuple[T] | None = cache.get(key)
-        if found is None:
-            found = (make(),)
-            cache.set(key, found, SECONDS)
+        found: tuple[float, T] | None = cache.get(key)
+        if found is None or (_old(found) and (_making.get() or not settings.KEPT_BEHIND)):
+            return _made(key, make)
+        if _old(found) and cache.add(f"{key}-behind", 1, SECONDS):
+            _behind().submit(copy_context().run, partial(_anew, key, make))
     except RedisError as error:
         log.warning("The cache did not answer (%s): worked out anew.", error)
         return make()
-    return found[0]
+    return found[1]
+
+
+def _old(found: tuple[float, Any]) -> bool:
+    return time.time() - found[0] >= SECONDS
+
+
+def _made(key: str, make: Callable[[], T]) -> T:
+    """Worked out now and kept; the result is the reader's own, since the cache holds a copy."""
+    begun = time.time()
+    with _making_it():
+        result = make()
+    cache.set(key, (begun, result), LONGEST)
+    return result
+
+
+@contextmanager
+def _making_it() -> Iterator[None]:
+    token = _making.set(True)
+    try:
+        yield
+    finally:
+        _making.reset(token)
+
+
+def _anew(key: str, make: Callable[[], object]) -> None:
+    """In the thread behind pages, which nobody waits for: what goes wrong there is for the log."""
+    close_old_connections()
+    try:
+        _made(key, make)
+    except Exception:
+        log.exception("What a page keeps could not be worked out anew; it is shown for at most %s seconds.", LONGEST)
+    finally:
+        close_old_connections()
+
+
+@once
+def _behind() -> ThreadPoolExecutor:
+    """One thread in each process, begun when it is first needed, so after the server has forked."""
+    return ThreadPoolExecutor(1, thread_name_prefix="kept")
 
 
 def _newest() -> str:
@@ -107,4 +158,4 @@ def forget() -> None:
         cache.add(SENT, 0, None)
         cache.incr(SENT)
     except (RedisError, ValueError) as error:
-        log.warning("The cache did not answer (%s): what was kept is shown for up to %s seconds.", error, SECONDS)
+        log.warning("The cache did not answer (%s): what was kept is shown for up to %s seconds.", error, LONGEST)

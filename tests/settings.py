@@ -17,4 +17,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from config.settings import *  # noqa: E402, F403
 
 CACHES = {name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": name} for name in CACHES}  # noqa: F405
+# A test's rows are seen by its own thread alone.
+KEPT_BEHIND = False
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from redis.exceptions import ConnectionError as NoConnectionError
 from core import kept as module
 from core import ledger
 from core.kept import LOOKS, KeptMiddleware, kept
-from core.scope import in_sight
+from core.scope import in_sight, systems_in_sight
 from core.sealed import SealedSerializer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,14 +79,130 @@ def test_each_reader_has_a_copy(ask: Callable[..., int]) -> None:
     assert kept("list", make=lambda: [5]) == [1]
 
 
-def test_what_changes_without_an_act_is_seen_after_half_a_minute(
-    ask: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+class Clock:
+    """Time that passes when a test says so."""
+
+    now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_what_changes_without_an_act_is_seen_after_half_a_minute(ask: Callable[..., int], clock: Clock) -> None:
+    assert ask() == 1
+    clock.now += 29
+    assert ask() == 1
+    clock.now += 1
+    assert ask() == 2
+
+
+class Behind:
+    """The thread behind pages, that works when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], Any]] = []
+
+    def submit(self, run: Callable[..., Any], *given: Any) -> None:
+        self.waiting.append(lambda: run(*given))
+
+    def work(self) -> None:
+        while self.waiting:
+            self.waiting.pop()()
+
+
+@pytest.fixture
+def behind(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Behind:
+    settings.KEPT_BEHIND = True
+    behind = Behind()
+    monkeypatch.setattr(module, "_behind", lambda: behind)
+    return behind
+
+
+def test_a_page_shows_what_it_kept_while_it_is_worked_out_anew_behind_it(
+    ask: Callable[..., int], clock: Clock, behind: Behind
+) -> None:
+    assert ask() == 1
+    clock.now += 30
+    assert [ask(), ask()] == [1, 1]
+    assert len(behind.waiting) == 1, "once for all who look"
+    behind.work()
+    assert ask() == 2
+
+
+def test_what_is_due_is_not_shown_after_an_act(ask: Callable[..., int], clock: Clock, behind: Behind) -> None:
+    assert ask() == 1
+    clock.now += 30
+    act("vote.cast")
+    assert (ask(), behind.waiting) == (2, [])
+
+
+def test_what_nobody_looked_at_is_not_kept_for_long(
+    ask: Callable[..., int], behind: Behind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
     write = cache.set
     monkeypatch.setattr(cache, "set", lambda key, value, timeout: (given.append(timeout), write(key, value, timeout)))
-    ask()
-    assert given == [30]
+    assert (ask(), given, behind.waiting) == (1, [90], [])
+
+
+def test_what_is_worked_out_is_not_made_of_what_is_due(clock: Clock, behind: Behind) -> None:
+    parts = iter(("old", "new"))
+
+    def part() -> str:
+        return kept("part", make=lambda: next(parts))
+
+    assert part() == "old"
+    clock.now += 31
+    assert kept("whole", make=part) == "new"
+    assert (part(), behind.waiting) == ("new", [])
+
+
+def test_it_is_worked_out_anew_for_who_asked(clock: Clock, behind: Behind) -> None:
+    def told() -> tuple[str, Any]:
+        return kept("told", make=lambda: (translation.get_language(), systems_in_sight()))
+
+    with translation.override("de"), in_sight({7}):
+        assert told() == ("de", (7,))
+        clock.now += 30
+        told()
+    behind.work()
+    clock.now += 1
+    with translation.override("de"), in_sight({7}):
+        assert told() == ("de", (7,))
+    assert told()[1] is None
+
+
+def test_what_goes_wrong_behind_is_for_the_log(clock: Clock, behind: Behind, caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[Any] = [1]
+    assert kept("fails", make=lambda: answers.pop()) == 1
+    clock.now += 30
+    assert kept("fails", make=lambda: answers.pop()) == 1
+    behind.work()
+    assert "could not be worked out anew" in caplog.text
+    assert kept("fails", make=lambda: answers.pop()) == 1
+
+
+def test_the_thread_behind_works(clock: Clock, settings: Any) -> None:
+    settings.KEPT_BEHIND = True
+    threads = []
+
+    def make() -> int:
+        threads.append(threading.current_thread().name)
+        return len(threads)
+
+    assert kept("thread", make=make) == 1
+    clock.now += 30
+    assert kept("thread", make=make) == 1
+    module._behind().submit(lambda: None).result(10)
+    assert kept("thread", make=make) == 2
+    assert threads[1].startswith("kept")
 
 
 @pytest.mark.parametrize(("method", "second"), [("get", 1), ("head", 1), ("post", 2), ("delete", 2)])
