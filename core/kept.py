@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import cache as once
@@ -89,20 +88,13 @@ def _old(found: tuple[float, Any]) -> bool:
 
 def _made(key: str, make: Callable[[], T]) -> T:
     """Worked out now and kept; the result is the reader's own, since the cache holds a copy."""
-    begun = time.time()
-    with _making_it():
-        result = make()
-    cache.set(key, (begun, result), LONGEST)
-    return result
-
-
-@contextmanager
-def _making_it() -> Iterator[None]:
-    token = _making.set(True)
+    begun, token = time.time(), _making.set(True)
     try:
-        yield
+        result = make()
     finally:
         _making.reset(token)
+    cache.set(key, (begun, result), LONGEST)
+    return result
 
 
 def _anew(key: str, make: Callable[[], object]) -> None:
